@@ -118,8 +118,7 @@ DEFINE_CLEANUP(FILE *, fclose)
         (v)->items = NULL;                                                                         \
         (v)->n = (v)->cap = 0;                                                                     \
     } while (0)
-#define VEC_FOREACH(v, it)                                                                         \
-    for (__typeof__((v)->items) it = (v)->items; it < (v)->items + (v)->n; it++)
+#define VEC_FOREACH(v, it) for (__auto_type it = (v)->items; it < (v)->items + (v)->n; it++)
 
 typedef VEC(char *) strvec;
 /* Appends an owned copy of `s`. */

@@ -118,7 +118,9 @@ DEFINE_CLEANUP(FILE *, fclose)
         (v)->items = NULL;                                                                         \
         (v)->n = (v)->cap = 0;                                                                     \
     } while (0)
-#define VEC_FOREACH(v, it) for (__auto_type it = (v)->items; it < (v)->items + (v)->n; it++)
+/* (An empty array may be NULL, to which not even 0 may be added.) */
+#define VEC_FOREACH(v, it)                                                                         \
+    for (__auto_type it = (v)->items; (v)->n > 0 && it < (v)->items + (v)->n; it++)
 
 typedef VEC(char *) strvec;
 /* Appends an owned copy of `s`. */

@@ -1,0 +1,201 @@
+#include "common/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+
+int json_parse(const char *text, size_t n, size_t max, json_t **ret_json, struct err *err)
+{
+    json_error_t e;
+    if (n > max)
+        return err_set(err, -EMSGSIZE, "JSON of %zu bytes: at most %zu are read", n, max);
+    json_t *json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (!json)
+        return err_set(err, -EINVAL, "bad JSON: line %d, column %d: %s", e.line, e.column, e.text);
+    *ret_json = json;
+    return 0;
+}
+
+static int read_bounded(int fd, size_t max, struct strbuf *text)
+{
+    char block[16384];
+    while (text->n <= max) {
+        ssize_t n = read(fd, block, sizeof(block));
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0)
+            break;
+        if (n > 0)
+            strbuf_addn(text, block, (size_t)n);
+    }
+    return 0;
+}
+
+int json_parse_file(const char *path, size_t max, json_t **ret_json, struct err *err)
+{
+    cleanup_strbuf struct strbuf text = {0};
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : read_bounded(fd, max, &text);
+    if (r < 0)
+        return err_errno(err, r, "%s", path);
+    if (json_parse(strbuf_str(&text), text.n, max, ret_json, err) < 0)
+        return err_wrap(err, "%s", path);
+    return 0;
+}
+
+static int unpack(json_t *json, size_t flags, struct err *err, const char *format, va_list ap)
+{
+    json_error_t e;
+    if (json_vunpack_ex(json, &e, flags, format, ap) < 0)
+        return err_set(err, -EINVAL, "unexpected JSON: %s", e.text);
+    return 0;
+}
+
+int json_unpack_strict(json_t *json, struct err *err, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    int r = unpack(json, JSON_STRICT, err, format, ap);
+    va_end(ap);
+    return r;
+}
+
+int json_unpack_loose(json_t *json, struct err *err, const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    int r = unpack(json, 0, err, format, ap);
+    va_end(ap);
+    return r;
+}
+
+char *json_canonical(const json_t *json)
+{
+    char *text = json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT | JSON_ENCODE_ANY);
+    if (!text)
+        abort(); /* no memory, or not a value at all */
+    return text;
+}
+
+/* ---- members ---- */
+
+/* *ret is the member, NULL when it is missing or null. */
+static int member(const json_t *object, const char *name, json_t **ret, struct err *err)
+{
+    if (!json_is_object(object))
+        return err_set(err, -EINVAL, "\"%s\" is looked for in what is not an object", name);
+    json_t *value = json_object_get(object, name);
+    *ret = json_is_null(value) ? NULL : value;
+    return 0;
+}
+
+static int missing(const char *name, struct err *err)
+{
+    return err_set(err, -ENOENT, "\"%s\" is missing", name);
+}
+
+static int wrong(const char *name, const char *wanted, struct err *err)
+{
+    return err_set(err, -EINVAL, "\"%s\" is not %s", name, wanted);
+}
+
+int json_opt_string(const json_t *object, const char *name, const char **ret, struct err *err)
+{
+    json_t *v = NULL;
+    int r = member(object, name, &v, err);
+    if (r < 0 || !v)
+        return r;
+    if (!json_is_string(v))
+        return wrong(name, "a string", err);
+    *ret = json_string_value(v);
+    return 0;
+}
+
+int json_opt_int(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *ret,
+                 struct err *err)
+{
+    json_t *v = NULL;
+    int r = member(object, name, &v, err);
+    if (r < 0 || !v)
+        return r;
+    if (!json_is_integer(v))
+        return wrong(name, "a whole number", err);
+    if (json_integer_value(v) < min || json_integer_value(v) > max)
+        return err_set(err, -EINVAL, "\"%s\" is not from %" PRId64 " to %" PRId64, name, min, max);
+    *ret = json_integer_value(v);
+    return 0;
+}
+
+int json_opt_bool(const json_t *object, const char *name, bool *ret, struct err *err)
+{
+    json_t *v = NULL;
+    int r = member(object, name, &v, err);
+    if (r < 0 || !v)
+        return r;
+    if (!json_is_boolean(v))
+        return wrong(name, "true or false", err);
+    *ret = json_is_true(v);
+    return 0;
+}
+
+static int opt_typed(const json_t *object, const char *name, json_type type, json_t **ret,
+                     struct err *err)
+{
+    json_t *v = NULL;
+    int r = member(object, name, &v, err);
+    if (r < 0 || !v)
+        return r;
+    if (json_typeof(v) != type)
+        return wrong(name, type == JSON_OBJECT ? "an object" : "a list", err);
+    *ret = v;
+    return 0;
+}
+
+int json_opt_object(const json_t *object, const char *name, json_t **ret, struct err *err)
+{
+    return opt_typed(object, name, JSON_OBJECT, ret, err);
+}
+
+int json_opt_array(const json_t *object, const char *name, json_t **ret, struct err *err)
+{
+    return opt_typed(object, name, JSON_ARRAY, ret, err);
+}
+
+static int required(const json_t *object, const char *name, struct err *err)
+{
+    json_t *v = NULL;
+    int r = member(object, name, &v, err);
+    return r == 0 && !v ? missing(name, err) : r;
+}
+
+int json_get_string(const json_t *object, const char *name, const char **ret, struct err *err)
+{
+    int r = required(object, name, err);
+    return r ? r : json_opt_string(object, name, ret, err);
+}
+
+int json_get_int(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *ret,
+                 struct err *err)
+{
+    int r = required(object, name, err);
+    return r ? r : json_opt_int(object, name, min, max, ret, err);
+}
+
+int json_get_bool(const json_t *object, const char *name, bool *ret, struct err *err)
+{
+    int r = required(object, name, err);
+    return r ? r : json_opt_bool(object, name, ret, err);
+}
+
+int json_get_object(const json_t *object, const char *name, json_t **ret, struct err *err)
+{
+    int r = required(object, name, err);
+    return r ? r : json_opt_object(object, name, ret, err);
+}
+
+int json_get_array(const json_t *object, const char *name, json_t **ret, struct err *err)
+{
+    int r = required(object, name, err);
+    return r ? r : json_opt_array(object, name, ret, err);
+}

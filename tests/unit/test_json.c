@@ -1,0 +1,104 @@
+#include "common/json.h"
+
+#include "tests/lib/test.h"
+
+static json_t *parsed(const char *text)
+{
+    json_t *json = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(json_parse(text, strlen(text), 1000, &json, &err), 0);
+    return json;
+}
+
+static void refused(const char *text, int code)
+{
+    json_t *json = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(json_parse(text, strlen(text), 30, &json, &err), code);
+    assert_null(json);
+}
+
+static void test_parse(void **state)
+{
+    refused("{\"a\":1,\"a\":2}", -EINVAL);
+    refused("{} {}", -EINVAL);
+    refused("", -EINVAL);
+    refused("[1,", -EINVAL);
+    refused("[1,2,3,4,5,6,7,8,9,10,11,12,13,14]", -EMSGSIZE);
+    cleanup_json json_t *json = parsed("[null, \"x\"]");
+    assert_int_equal(json_array_size(json), 2);
+}
+
+static void test_parse_file(void **state)
+{
+    char path[] = "/tmp/sheaf-test-XXXXXX";
+    struct err err = ERR_INIT;
+    cleanup_json json_t *json = NULL;
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, "{\"a\":1}", 7), 7);
+    close(fd);
+    assert_int_equal(json_parse_file(path, 3, &json, &err), -EMSGSIZE);
+    assert_int_equal(json_parse_file(path, 7, &json, &err), 0);
+    unlink(path);
+    assert_int_equal(json_parse_file(path, 7, &json, &err), -ENOENT);
+}
+
+static void test_canonical(void **state)
+{
+    cleanup_json json_t *json = parsed("{ \"b\": [1, \"\\u00e9/\"], \"a\": null }");
+    cleanup_free char *text = json_canonical(json);
+    assert_string_equal(text, "{\"a\":null,\"b\":[1,\"\xc3\xa9/\"]}");
+}
+
+static void test_unpack(void **state)
+{
+    cleanup_json json_t *json = parsed("{\"a\":1,\"b\":\"x\"}");
+    struct err err = ERR_INIT;
+    int a = 0;
+    const char *b = NULL;
+    assert_int_equal(json_unpack_strict(json, &err, "{s:i,s:s}", "a", &a, "b", &b), 0);
+    assert_string_equal(b, "x");
+    assert_int_equal(json_unpack_strict(json, &err, "{s:i}", "a", &a), -EINVAL);
+    assert_non_null(strstr(err.text, "b"));
+    assert_int_equal(json_unpack_loose(json, &err, "{s:i}", "a", &a), 0);
+}
+
+static void test_getters(void **state)
+{
+    cleanup_json json_t *json =
+        parsed("{\"s\":\"x\",\"i\":7,\"b\":true,\"o\":{},\"l\":[],\"n\":null}");
+    struct err err = ERR_INIT;
+    const char *s = "default";
+    int64_t i = -1;
+    bool b = false;
+    json_t *o = NULL, *l = NULL;
+    assert_int_equal(json_get_string(json, "s", &s, &err), 0);
+    assert_string_equal(s, "x");
+    assert_int_equal(json_get_int(json, "i", 0, 10, &i, &err), 0);
+    assert_int_equal(i, 7);
+    assert_int_equal(json_get_bool(json, "b", &b, &err), 0);
+    assert_true(b);
+    assert_int_equal(json_get_object(json, "o", &o, &err), 0);
+    assert_int_equal(json_get_array(json, "l", &l, &err), 0);
+    assert_true(o && l);
+    assert_int_equal(json_get_int(json, "i", 0, 6, &i, &err), -EINVAL);
+    assert_int_equal(json_get_string(json, "i", &s, &err), -EINVAL);
+    assert_string_equal(err.text, "\"i\" is not a string");
+    assert_int_equal(json_get_string(json, "n", &s, &err), -ENOENT);
+    assert_int_equal(json_get_string(json, "z", &s, &err), -ENOENT);
+    assert_int_equal(json_opt_string(json, "z", &s, &err), 0);
+    assert_int_equal(json_opt_array(json, "n", &l, &err), 0);
+    assert_int_equal(json_opt_bool(json, "s", &b, &err), -EINVAL);
+    assert_int_equal(json_get_bool(l, "s", &b, &err), -EINVAL);
+    assert_string_equal(s, "x");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parse),     cmocka_unit_test(test_parse_file),
+        cmocka_unit_test(test_canonical), cmocka_unit_test(test_unpack),
+        cmocka_unit_test(test_getters),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -9,11 +9,11 @@ pytestmark = pytest.mark.quick
 
 # A library's headers -> the only files that may include them. Everything else goes through those.
 OWNERS = {
-    "curl/": ["common/http_client*.c"],
-    "sqlite3.h": ["daemon/store*.c"],
-    "microhttpd.h": ["daemon/http_server*.c"],
-    "git2": ["daemon/git_worker*.c"],
-    "yaml.h": ["daemon/config*.c"],
+    "curl/": ["common/http_client*.c", "common/http_client_int.h"],
+    "sqlite3.h": ["daemon/store*.c", "daemon/store_int.h"],
+    "microhttpd.h": ["daemon/http_server*.c", "daemon/http_server_int.h"],
+    "git2": ["daemon/git_worker*.c", "daemon/git_worker_int.h"],
+    "yaml.h": ["daemon/config*.c", "daemon/config_int.h"],
     "archive": ["agent/*.c", "agent/*.h"],
     "gnutls/": ["common/digest.c", "common/tls.c"],
 }

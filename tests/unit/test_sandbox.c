@@ -1,0 +1,174 @@
+/* The sandbox on the running board. Needs root; skipped without. */
+#include "agent/sandbox.h"
+#include "common/clock.h"
+#include "tests/lib/test.h"
+
+#include <ftw.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#define NEEDS_ROOT()                                                                               \
+    do {                                                                                           \
+        if (geteuid() != 0)                                                                        \
+            skip();                                                                                \
+    } while (0)
+
+static char folder[] = "/tmp/sheaf-sandbox-XXXXXX";
+static int counter;
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    return remove(path);
+}
+
+static int setup(void **state)
+{
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    return nftw(folder, remove_one, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+static const struct sandbox_mount tools[] = {
+    {"/usr", "/usr", true}, {"/bin", "/bin", true},     {"/sbin", "/sbin", true},
+    {"/lib", "/lib", true}, {"/lib64", "/lib64", true},
+};
+static const char *const env[] = {"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "container=lxc", NULL};
+
+struct run {
+    struct sandbox_outcome outcome;
+    struct err err;
+    int status;
+    strvec tail;
+};
+
+static void run_done(struct run *r)
+{
+    strvec_done(&r->tail);
+}
+
+/* Runs a shell script among the host's own programs. */
+static struct run run_spec(struct sandbox_spec spec, const char *script)
+{
+    struct run r = {0};
+    char scratch[64];
+    snprintf(scratch, sizeof(scratch), "%s/%d", folder, counter++);
+    const char *argv[] = {"sh", "-c", script, NULL};
+    FILE *null = fopen("/dev/null", "we");
+    spec.scratch = scratch;
+    spec.mode = SANDBOX_ROOT_EMPTY;
+    spec.mounts = tools;
+    spec.n_mounts = sizeof(tools) / sizeof(*tools);
+    spec.argv = argv;
+    spec.env = env;
+    spec.log_fd = fileno(null);
+    spec.capture = &r.tail;
+    r.status = sandbox_run(&spec, &r.outcome, &r.err);
+    fclose(null);
+    if (r.status < 0)
+        print_message("%s\n", r.err.text);
+    return r;
+}
+
+static struct run run(const char *script)
+{
+    return run_spec((struct sandbox_spec){.timeout_ms = 20000}, script);
+}
+
+static void test_runs_and_tells_the_status(void **state)
+{
+    NEEDS_ROOT();
+    cleanup_(run_done) struct run r = run("id -u; hostname; echo $$; exit 3");
+    assert_int_equal(r.status, 0);
+    assert_int_equal(r.outcome.end, SANDBOX_EXITED);
+    assert_int_equal(r.outcome.status, 3);
+    assert_int_equal(r.tail.n, 3);
+    assert_string_equal(r.tail.items[0], "0");
+    if (sandbox_ability()->uts)
+        assert_string_equal(r.tail.items[1], "sheaf");
+    if (sandbox_ability()->pid)
+        assert_string_equal(r.tail.items[2], "2");
+}
+
+static void test_inherits_nothing(void **state)
+{
+    NEEDS_ROOT();
+    setenv("SHEAF_SECRET", "hunter2", 1);
+    FILE *leak = fopen("/etc/hostname", "r"); /* deliberately not close-on-exec */
+    cleanup_(run_done) struct run r = run("env; ls /proc/self/fd | wc -l; cat /proc/1/environ "
+                                          "/proc/1/fd/* /proc/1/maps; ls /root /home");
+    if (leak)
+        fclose(leak);
+    assert_int_equal(r.status, 0);
+    for (size_t i = 0; i < r.tail.n; i++)
+        assert_null(strstr(r.tail.items[i], "hunter2"));
+    assert_true(strvec_has(&r.tail, "4")); /* 0, 1, 2 and ls's own */
+}
+
+static void test_fails_to_reach_the_board(void **state)
+{
+    NEEDS_ROOT();
+    if (!sandbox_ability()->user)
+        skip();
+    cleanup_(run_done) struct run r =
+        run("mount -o remount,rw /usr && echo bad; umount /usr && echo bad; mknod /x b 8 0 && echo "
+            "bad; "
+            "echo x > /usr/bad && echo bad; echo 1 > /proc/sys/kernel/panic && echo bad; "
+            "mount -t sysfs sysfs /sys && echo bad; chroot /proc/1/root true && echo bad; "
+            "ls /sys/firmware >/dev/null; ls /old /lower && echo bad; echo done");
+    assert_int_equal(r.status, 0);
+    assert_false(strvec_has(&r.tail, "bad"));
+    assert_true(strvec_has(&r.tail, "done"));
+}
+
+static void test_kills_all_at_the_deadline(void **state)
+{
+    NEEDS_ROOT();
+    struct sandbox_spec spec = {.timeout_ms = 700, .processes = 300};
+    int64_t start = clock_mono_ms();
+    cleanup_(run_done) struct run r =
+        run_spec(spec, "f() { while :; do f & done; }; (setsid sleep 1000 &) ; f; sleep 1000");
+    assert_int_equal(r.status, 0);
+    assert_int_equal(r.outcome.end, SANDBOX_TIMEOUT);
+    assert_true(clock_mono_ms() - start < 4500);
+}
+
+static void test_ends_with_its_program(void **state)
+{
+    NEEDS_ROOT();
+    int64_t start = clock_mono_ms();
+    cleanup_(run_done) struct run r = run("(setsid sleep 100 &); sleep 100 & exit 0");
+    assert_int_equal(r.status, 0);
+    assert_true(sandbox_succeeded(&r.outcome));
+    assert_true(clock_mono_ms() - start < 2000);
+}
+
+static void test_says_what_cannot_be_started(void **state)
+{
+    NEEDS_ROOT();
+    char scratch[64];
+    snprintf(scratch, sizeof(scratch), "%s/missing", folder);
+    const char *argv[] = {"no-such-program", NULL};
+    struct sandbox_spec spec = {
+        .scratch = scratch, .mode = SANDBOX_ROOT_EMPTY, .argv = argv, .env = env};
+    struct sandbox_outcome o;
+    struct err err = ERR_INIT;
+    assert_int_equal(sandbox_run(&spec, &o, &err), -ENOENT);
+    assert_non_null(strstr(err.text, "no-such-program"));
+}
+
+int main(void)
+{
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_runs_and_tells_the_status),
+        cmocka_unit_test(test_inherits_nothing),
+        cmocka_unit_test(test_fails_to_reach_the_board),
+        cmocka_unit_test(test_kills_all_at_the_deadline),
+        cmocka_unit_test(test_ends_with_its_program),
+        cmocka_unit_test(test_says_what_cannot_be_started),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

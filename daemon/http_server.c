@@ -144,8 +144,8 @@ static void fill_options(struct http_listener *l, const struct http_listener_opt
     *p++ = (struct MHD_OptionItem){MHD_OPTION_CONNECTION_TIMEOUT, 0, NULL};
     *p++ = (struct MHD_OptionItem){MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL};
     *p++ = (struct MHD_OptionItem){MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)conn_notify, l};
-    *p++ = (struct MHD_OptionItem){MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)request_completed, l};
-    *p++ = (struct MHD_OptionItem){MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)request_line, l};
+    *p++ = (struct MHD_OptionItem){MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)call_completed, l};
+    *p++ = (struct MHD_OptionItem){MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)call_line, l};
     *p++ = (struct MHD_OptionItem){MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)mhd_no_unescape, l};
     if (l->tls_key) {
         *p++ = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, l->tls_key};
@@ -163,7 +163,7 @@ static int start_daemon(struct http_listener *l, const struct http_listener_opti
     fill_options(l, o, items);
     unsigned flags = MHD_USE_ERROR_LOG | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
                      (l->tls_key ? MHD_USE_TLS : 0);
-    l->mhd = MHD_start_daemon(flags, 0, NULL, NULL, request_access, l, MHD_OPTION_EXTERNAL_LOGGER,
+    l->mhd = MHD_start_daemon(flags, 0, NULL, NULL, call_access, l, MHD_OPTION_EXTERNAL_LOGGER,
                               mhd_log, l, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
     if (!l->mhd)
         return err_set(err, -EINVAL, "%s: libmicrohttpd does not start", l->name);
@@ -294,7 +294,7 @@ void server_conn_closed(struct http_listener *l)
 static struct http_conn *sleeping(struct http_listener *l)
 {
     struct http_conn *c = l->conns[CONN_ASLEEP];
-    while (c && !(c->req && c->req->suspended))
+    while (c && !(c->call && c->call->suspended))
         c = c->next;
     return c;
 }
@@ -311,7 +311,7 @@ static void drop_cb(uv_timer_t *timer)
                 conn_cut(c);
         struct http_conn *c;
         while ((c = sleeping(l)))
-            request_gone(c->req);
+            call_gone(c->call);
     }
     uv_timer_start(&s->grace, closed_cb, 200, 0);
 }

@@ -27,14 +27,14 @@
 
 struct http_server;
 struct http_listener;
-struct http_request;
+struct http_call;
 
 enum http_listener_kind { HTTP_LISTENER_TCP, HTTP_LISTENER_UNIX };
 
-enum http_body_mode {
-    HTTP_BODY_NONE,     /* a body is refused with 413 */
-    HTTP_BODY_BUFFERED, /* read whole, at most max_body bytes, before the handler is called */
-    HTTP_BODY_STREAMED, /* the handler is called first and takes it piece by piece */
+enum http_takes {
+    HTTP_TAKES_NONE,     /* a body is refused with 413 */
+    HTTP_TAKES_BUFFERED, /* read whole, at most max_body bytes, before the handler is called */
+    HTTP_TAKES_STREAMED, /* the handler is called first and takes it piece by piece */
 };
 
 /* Route flags. */
@@ -43,7 +43,7 @@ enum {
     HTTP_ROUTE_WRITE = 1 << 0,
 };
 
-typedef void (*http_handler)(struct http_request *req, void *data);
+typedef void (*http_handler)(struct http_call *call, void *data);
 
 /* One entry of a route table. A pattern is a path whose segments are literal or "{name}" (any one
  * segment, not empty); the last may be "{name...}", which takes all that is left, slashes included.
@@ -52,8 +52,8 @@ struct http_route {
     const char *method;
     const char *pattern;
     http_handler handler;
-    enum http_body_mode body;
-    uint64_t max_body; /* bytes, buffered and streamed; 0 with HTTP_BODY_STREAMED: no limit */
+    enum http_takes body;
+    uint64_t max_body; /* bytes, buffered and streamed; 0 with HTTP_TAKES_STREAMED: no limit */
     unsigned flags;
 };
 
@@ -99,82 +99,82 @@ unsigned http_listener_connections(const struct http_listener *l);
 /* Getters. Strings are borrowed and live as long as the request. */
 
 /* "GET", "HEAD", … */
-const char *http_request_method(const struct http_request *req);
+const char *http_call_method(const struct http_call *call);
 /* The path as it was sent (percent escapes included), without the query. */
-const char *http_request_path(const struct http_request *req);
+const char *http_call_path(const struct http_call *call);
 /* The decoded value of "{name}", "" if the pattern has none. */
-const char *http_request_param(const struct http_request *req, const char *name);
+const char *http_call_param(const struct http_call *call, const char *name);
 /* The decoded value of ?name=…, "" for a bare ?name, NULL if it is absent. */
-const char *http_request_query(struct http_request *req, const char *name);
+const char *http_call_query(struct http_call *call, const char *name);
 /* The query as it was sent, without the question mark; "" if there is none. */
-const char *http_request_query_string(struct http_request *req);
+const char *http_call_query_string(struct http_call *call);
 /* The first header of this name in any case, NULL if absent (or the client is gone). */
-const char *http_request_header(const struct http_request *req, const char *name);
+const char *http_call_header(const struct http_call *call, const char *name);
 /* The token of "Authorization: Bearer …", NULL if that is not what was sent. */
-const char *http_request_bearer(const struct http_request *req);
+const char *http_call_bearer(const struct http_call *call);
 /* The buffered body; *ret_n may be NULL. Always followed by a NUL. */
-const char *http_request_body(const struct http_request *req, size_t *ret_n);
+const char *http_call_body(const struct http_call *call, size_t *ret_n);
 /* Parses a buffered body as one JSON object. On failure the request has been answered with 400 and
  * NULL is returned; else the caller owns the reference. */
-json_t *http_request_json(struct http_request *req);
+json_t *http_call_json(struct http_call *call);
 /* The announced length of the body in bytes, -1 when it is chunked. */
-int64_t http_request_length(const struct http_request *req);
+int64_t http_call_length(const struct http_call *call);
 /* Which kind of listener it came by. */
-enum http_listener_kind http_request_listener_kind(const struct http_request *req);
+enum http_listener_kind http_call_listener_kind(const struct http_call *call);
 /* Peer credentials on a Unix socket; (uid_t)-1 on TCP. */
-uid_t http_request_peer_uid(const struct http_request *req);
+uid_t http_call_peer_uid(const struct http_call *call);
 /* The peer's address without port as text ("unix" for a Unix socket). */
-const char *http_request_peer(const struct http_request *req);
+const char *http_call_peer(const struct http_call *call);
 /* Whether the client is there and the request is unanswered. */
-bool http_request_alive(const struct http_request *req);
+bool http_call_alive(const struct http_call *call);
 
 /* Sets (or, with NULL, clears) what is called, once, when the client goes away before the answer. The
  * request must not be used after it. */
-void http_request_on_gone(struct http_request *req, void (*gone)(void *ctx), void *ctx);
+void http_call_on_gone(struct http_call *call, void (*gone)(void *ctx), void *ctx);
 
 /* Bodies of streamed routes. */
 
-struct http_body_ops {
+struct http_call_body_ops {
     /* Takes up to n bytes and returns how many it took. Fewer than n: the connection is paused (the
-     * sender is held back by TCP) until http_body_resume. */
-    size_t (*data)(struct http_request *req, const char *data, size_t n, void *ctx);
+     * sender is held back by TCP) until http_call_body_resume. */
+    size_t (*data)(struct http_call *call, const char *data, size_t n, void *ctx);
     /* The body is complete. Answer now or later. */
-    void (*end)(struct http_request *req, void *ctx);
+    void (*end)(struct http_call *call, void *ctx);
 };
 /* To be called by a streamed route's handler (unless it answers there and then). Answering before the
  * end is allowed: the rest of the body is then read and thrown away, after which the answer is sent.
  * When the client goes away in the middle, only the gone callback is called. */
-void http_body_start(struct http_request *req, const struct http_body_ops *ops, void *ctx);
+void http_call_body_start(struct http_call *call, const struct http_call_body_ops *ops, void *ctx);
 /* Lets a paused body go on; `data` is called again from the loop. Harmless when it is not paused. */
-void http_body_resume(struct http_request *req);
+void http_call_body_resume(struct http_call *call);
 
 /* Answers. Each ends the caller's right to the request (but for http_respond_stream). A HEAD request
  * gets the same headers and no body. */
 
-struct http_header {
+struct http_field {
     const char *name, *value; /* ended by a NULL name; entries with a NULL value are left out */
 };
 
 /* Answers with a copy of n bytes. `headers` may be NULL. */
-void http_respond(struct http_request *req, unsigned status, const struct http_header *headers,
+void http_respond(struct http_call *call, unsigned status, const struct http_field *headers,
                   const void *body, size_t n);
 /* As http_respond, but takes over `body` (from malloc). */
-void http_respond_take(struct http_request *req, unsigned status, const struct http_header *headers,
+void http_respond_take(struct http_call *call, unsigned status, const struct http_field *headers,
                        char *body, size_t n);
 /* As http_respond with bytes that outlive the server (embedded files). */
-void http_respond_static(struct http_request *req, unsigned status,
-                         const struct http_header *headers, const void *body, size_t n);
+void http_respond_static(struct http_call *call, unsigned status, const struct http_field *headers,
+                         const void *body, size_t n);
 /* Answers with JSON and takes over the reference. */
-void http_respond_json(struct http_request *req, unsigned status, json_t *json);
+void http_respond_json(struct http_call *call, unsigned status, json_t *json);
 /* Answers {"error":text,"field":field}; `field` (what in the request is wrong) may be NULL. */
-void http_respond_error(struct http_request *req, unsigned status, const char *field,
-                        const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void http_respond_error(struct http_call *call, unsigned status, const char *field, const char *fmt,
+                        ...) __attribute__((format(printf, 4, 5)));
 /* Answers with `length` bytes of a regular file from `offset` on; takes over the descriptor. */
-void http_respond_fd(struct http_request *req, unsigned status, const struct http_header *headers,
+void http_respond_fd(struct http_call *call, unsigned status, const struct http_field *headers,
                      int fd, uint64_t offset, uint64_t length);
 /* Answers with a file of `size` bytes, honouring a Range header of one range (206, 416); takes over
  * the descriptor. */
-void http_respond_file(struct http_request *req, const struct http_header *headers, int fd,
+void http_respond_file(struct http_call *call, const struct http_field *headers, int fd,
                        uint64_t size);
 
 #define HTTP_STREAM_END   (-1) /* complete */
@@ -182,14 +182,13 @@ void http_respond_file(struct http_request *req, const struct http_header *heade
 struct http_stream_ops {
     /* Writes up to n bytes to buf and returns how many; 0: nothing now, paused until
      * http_stream_resume; HTTP_STREAM_END; HTTP_STREAM_ABORT. Not called for HEAD. */
-    ssize_t (*pull)(struct http_request *req, char *buf, size_t n, void *ctx);
+    ssize_t (*pull)(struct http_call *call, char *buf, size_t n, void *ctx);
     /* Called exactly once, last: sent whole, or given up (client gone, server stopping). */
     void (*done)(bool complete, void *ctx);
 };
 /* Answers with a body that is pulled piece by piece: `length` bytes, or chunked when it is -1. `done`
  * may be called before this returns when the client has gone already. */
-void http_respond_stream(struct http_request *req, unsigned status,
-                         const struct http_header *headers, int64_t length,
-                         const struct http_stream_ops *ops, void *ctx);
+void http_respond_stream(struct http_call *call, unsigned status, const struct http_field *headers,
+                         int64_t length, const struct http_stream_ops *ops, void *ctx);
 /* Lets a paused stream go on. Harmless when it is not paused. */
-void http_stream_resume(struct http_request *req);
+void http_stream_resume(struct http_call *call);

@@ -130,8 +130,8 @@ static bool conn_earned_term(struct http_conn *c)
         c->progress = bytes_acked(c);
         return c->progress > c->checked;
     }
-    if (c->phase == CONN_BODY && c->req && c->req->route &&
-        c->req->route->body == HTTP_BODY_STREAMED)
+    if (c->phase == CONN_BODY && c->call && c->call->route &&
+        c->call->route->body == HTTP_TAKES_STREAMED)
         return c->progress >= c->checked + BODY_WINDOW_MIN;
     return false;
 }
@@ -186,7 +186,7 @@ void conn_gone_cb(uv_poll_t *poll, int status, int events)
     int n = epoll_wait(s->gone_fd, ev, 64, 0);
     for (int i = 0; i < n; i++) {
         struct http_conn *c = ev[i].data.ptr;
-        if (c->req && c->req->suspended)
-            request_gone(c->req);
+        if (c->call && c->call->suspended)
+            call_gone(c->call);
     }
 }

@@ -3,92 +3,93 @@
 
 #include <strings.h>
 
-const char *http_request_method(const struct http_request *req)
+const char *http_call_method(const struct http_call *call)
 {
-    return req->method;
+    return call->method;
 }
 
-const char *http_request_path(const struct http_request *req)
+const char *http_call_path(const struct http_call *call)
 {
-    return req->path;
+    return call->path;
 }
 
-const char *http_request_param(const struct http_request *req, const char *name)
+const char *http_call_param(const struct http_call *call, const char *name)
 {
-    const char *value = http_params_get(&req->params, name);
+    const char *value = http_params_get(&call->params, name);
     return value ? value : "";
 }
 
-const char *http_request_query(struct http_request *req, const char *name)
+const char *http_call_query(struct http_call *call, const char *name)
 {
-    char *value = http_query_get(req->query, name);
+    char *value = http_query_get(call->query, name);
     if (value)
-        vec_push(&req->query_values, value);
+        vec_push(&call->query_values, value);
     return value;
 }
 
-const char *http_request_query_string(struct http_request *req)
+const char *http_call_query_string(struct http_call *call)
 {
-    return req->query;
+    return call->query;
 }
 
-const char *http_request_header(const struct http_request *req, const char *name)
+const char *http_call_header(const struct http_call *call, const char *name)
 {
-    return req->conn ? MHD_lookup_connection_value(req->conn->mhd, MHD_HEADER_KIND, name) : NULL;
+    return call->conn ? MHD_lookup_connection_value(call->conn->mhd, MHD_HEADER_KIND, name) : NULL;
 }
 
-const char *http_request_bearer(const struct http_request *req)
+const char *http_call_bearer(const struct http_call *call)
 {
-    const char *value = http_request_header(req, "Authorization");
+    const char *value = http_call_header(call, "Authorization");
     if (!value || strncasecmp(value, "Bearer ", 7) != 0)
         return NULL;
     value += 7;
     return value + strspn(value, " ");
 }
 
-const char *http_request_body(const struct http_request *req, size_t *ret_n)
+const char *http_call_body(const struct http_call *call, size_t *ret_n)
 {
     if (ret_n)
-        *ret_n = req->body.n;
-    return strbuf_str(&req->body);
+        *ret_n = call->body.n;
+    return strbuf_str(&call->body);
 }
 
-json_t *http_request_json(struct http_request *req)
+json_t *http_call_json(struct http_call *call)
 {
     json_error_t error;
-    json_t *json = json_loadb(strbuf_str(&req->body), req->body.n, JSON_REJECT_DUPLICATES, &error);
+    json_t *json =
+        json_loadb(strbuf_str(&call->body), call->body.n, JSON_REJECT_DUPLICATES, &error);
     if (json_is_object(json))
         return json;
     if (json)
-        http_respond_error(req, 400, NULL, "the body is no JSON object");
+        http_respond_error(call, 400, NULL, "the body is no JSON object");
     else
-        http_respond_error(req, 400, NULL, "the body is no JSON: line %d, column %d: %s",
+        http_respond_error(call, 400, NULL, "the body is no JSON: line %d, column %d: %s",
                            error.line, error.column, error.text);
     json_decref(json);
     return NULL;
 }
 
-int64_t http_request_length(const struct http_request *req)
+int64_t http_call_length(const struct http_call *call)
 {
-    return req->length;
+    return call->length;
 }
 
-enum http_listener_kind http_request_listener_kind(const struct http_request *req)
+enum http_listener_kind http_call_listener_kind(const struct http_call *call)
 {
-    return req->listener->kind;
+    return call->listener->kind;
 }
 
-uid_t http_request_peer_uid(const struct http_request *req)
+uid_t http_call_peer_uid(const struct http_call *call)
 {
-    return req->conn ? req->conn->uid : (uid_t)-1;
+    return call->conn ? call->conn->uid : (uid_t)-1;
 }
 
-const char *http_request_peer(const struct http_request *req)
+const char *http_call_peer(const struct http_call *call)
 {
-    return req->conn ? req->conn->peer : "";
+    return call->conn ? call->conn->peer : "";
 }
 
-bool http_request_alive(const struct http_request *req)
+bool http_call_alive(const struct http_call *call)
 {
-    return !req->dead && !req->answered;
+    return !call->dead && !call->answered;
 }

@@ -2,7 +2,7 @@
  *
  * Three lives are nested: listener > connection > request. libmicrohttpd owns the connections; ours
  * (struct http_conn) hang on them from NOTIFY_CONNECTION to its counterpart and carry the deadlines.
- * A request (struct http_request) lives from the first call of the access handler until both
+ * A request (struct http_call) lives from the first call of the access handler until both
  * libmicrohttpd has completed it and the handler has no right to it any more.
  *
  * The traps of an external epoll: MHD_resume_connection wakes nothing, so everything that resumes
@@ -28,7 +28,7 @@ enum conn_phase {
 struct http_conn {
     struct http_listener *listener; /* weak */
     struct MHD_Connection *mhd;     /* weak */
-    struct http_request *req;       /* weak; NULL between requests */
+    struct http_call *call;         /* weak; NULL between requests */
     struct http_conn *prev, *next;  /* in listener->conns[phase] */
     int fd;                         /* libmicrohttpd's */
     enum conn_phase phase;
@@ -81,7 +81,7 @@ struct http_server {
     void *stopped_ctx;
 };
 
-struct http_request {
+struct http_call {
     struct http_listener *listener;
     struct http_conn *conn; /* NULL once the connection or libmicrohttpd's request is gone */
     const struct http_route *route;
@@ -100,7 +100,7 @@ struct http_request {
     bool dead;      /* the client is gone, or given up */
     void (*gone)(void *ctx);
     void *gone_ctx;
-    struct http_body_ops body_ops;
+    struct http_call_body_ops body_ops;
     void *body_ctx;
     bool body_paused, body_wanted;
     struct MHD_Response *response;
@@ -140,25 +140,25 @@ void conn_unwatch_gone(struct http_conn *c);
 /* The poll callback of the server's epoll over sleeping connections. */
 void conn_gone_cb(uv_poll_t *poll, int status, int events);
 
-/* http_server_request.c */
+/* http_server_call.c */
 
 /* libmicrohttpd's MHD_OPTION_URI_LOG_CALLBACK (which sees the request line first and untouched, and
  * makes the request), access handler and MHD_OPTION_NOTIFY_COMPLETED. */
-void *request_line(void *cls, const char *uri, struct MHD_Connection *mhd);
-enum MHD_Result request_access(void *cls, struct MHD_Connection *mhd, const char *url,
-                               const char *method, const char *version, const char *data,
-                               size_t *data_n, void **request);
-void request_completed(void *cls, struct MHD_Connection *mhd, void **request,
-                       enum MHD_RequestTerminationCode code);
+void *call_line(void *cls, const char *uri, struct MHD_Connection *mhd);
+enum MHD_Result call_access(void *cls, struct MHD_Connection *mhd, const char *url,
+                            const char *method, const char *version, const char *data,
+                            size_t *data_n, void **request);
+void call_completed(void *cls, struct MHD_Connection *mhd, void **request,
+                    enum MHD_RequestTerminationCode code);
 /* Suspends or resumes libmicrohttpd's side, with the watch for hang-ups. */
-void request_sleep(struct http_request *req);
-void request_wake(struct http_request *req);
+void call_sleep(struct http_call *call);
+void call_wake(struct http_call *call);
 /* The client is gone while the request sleeps: tells its owner and lets libmicrohttpd close it. */
-void request_gone(struct http_request *req);
+void call_gone(struct http_call *call);
 /* Sets the answer and lets it be sent; takes over `response`. */
-void request_answer(struct http_request *req, unsigned status, struct MHD_Response *response);
+void call_answer(struct http_call *call, unsigned status, struct MHD_Response *response);
 
 /* http_server_respond.c */
 
 /* Ends a stream that has not ended: its `done` is called. */
-void stream_finish(struct http_request *req, bool complete);
+void stream_finish(struct http_call *call, bool complete);

@@ -22,53 +22,53 @@ static bool is_ours(const char *name)
     return false;
 }
 
-static void add_headers(struct MHD_Response *response, const struct http_header *headers)
+static void add_headers(struct MHD_Response *response, const struct http_field *headers)
 {
-    for (const struct http_header *h = headers; h && h->name; h++)
+    for (const struct http_field *h = headers; h && h->name; h++)
         if (h->value && !is_ours(h->name))
             MHD_add_response_header(response, h->name, h->value);
 }
 
-static void respond_buffer(struct http_request *req, unsigned status,
-                           const struct http_header *headers, const void *body, size_t n,
+static void respond_buffer(struct http_call *call, unsigned status,
+                           const struct http_field *headers, const void *body, size_t n,
                            enum MHD_ResponseMemoryMode mode)
 {
     struct MHD_Response *response = MHD_create_response_from_buffer(n, (void *)body, mode);
     add_headers(response, headers);
-    request_answer(req, status, response);
+    call_answer(call, status, response);
 }
 
-void http_respond(struct http_request *req, unsigned status, const struct http_header *headers,
+void http_respond(struct http_call *call, unsigned status, const struct http_field *headers,
                   const void *body, size_t n)
 {
-    respond_buffer(req, status, headers, body, n, MHD_RESPMEM_MUST_COPY);
+    respond_buffer(call, status, headers, body, n, MHD_RESPMEM_MUST_COPY);
 }
 
-void http_respond_take(struct http_request *req, unsigned status, const struct http_header *headers,
+void http_respond_take(struct http_call *call, unsigned status, const struct http_field *headers,
                        char *body, size_t n)
 {
-    respond_buffer(req, status, headers, body, n, MHD_RESPMEM_MUST_FREE);
+    respond_buffer(call, status, headers, body, n, MHD_RESPMEM_MUST_FREE);
 }
 
-void http_respond_static(struct http_request *req, unsigned status,
-                         const struct http_header *headers, const void *body, size_t n)
+void http_respond_static(struct http_call *call, unsigned status, const struct http_field *headers,
+                         const void *body, size_t n)
 {
-    respond_buffer(req, status, headers, body, n, MHD_RESPMEM_PERSISTENT);
+    respond_buffer(call, status, headers, body, n, MHD_RESPMEM_PERSISTENT);
 }
 
-void http_respond_json(struct http_request *req, unsigned status, json_t *json)
+void http_respond_json(struct http_call *call, unsigned status, json_t *json)
 {
-    static const struct http_header headers[] = {
+    static const struct http_field headers[] = {
         {"Content-Type", "application/json"}, {"Cache-Control", "no-store"}, {NULL, NULL}};
     char *body = json_dumps(json, JSON_COMPACT);
     json_decref(json);
     if (!body)
         body = xstrdup("{\"error\":\"text that is not UTF-8\"}");
-    http_respond_take(req, status, headers, body, strlen(body));
+    http_respond_take(call, status, headers, body, strlen(body));
 }
 
-void http_respond_error(struct http_request *req, unsigned status, const char *field,
-                        const char *fmt, ...)
+void http_respond_error(struct http_call *call, unsigned status, const char *field, const char *fmt,
+                        ...)
 {
     char text[ERR_TEXT_MAX];
     va_list ap;
@@ -78,27 +78,27 @@ void http_respond_error(struct http_request *req, unsigned status, const char *f
     json_t *error = json_string(text);
     if (!error)
         error = json_string("an error whose text is not UTF-8");
-    http_respond_json(req, status, json_pack("{s:o,s:s?}", "error", error, "field", field));
+    http_respond_json(call, status, json_pack("{s:o,s:s?}", "error", error, "field", field));
 }
 
-void http_respond_fd(struct http_request *req, unsigned status, const struct http_header *headers,
+void http_respond_fd(struct http_call *call, unsigned status, const struct http_field *headers,
                      int fd, uint64_t offset, uint64_t length)
 {
     struct MHD_Response *response =
         length ? MHD_create_response_from_fd_at_offset64(length, fd, offset) : NULL;
     if (!response) { /* nothing to send, or an impossible offset */
         close(fd);
-        http_respond(req, status, headers, "", 0);
+        http_respond(call, status, headers, "", 0);
         return;
     }
     add_headers(response, headers);
-    request_answer(req, status, response);
+    call_answer(call, status, response);
 }
 
 #define HEADERS_MAX 16
 
 /* Copies headers into `out` of HEADERS_MAX entries, leaving room for two; returns how many. */
-static size_t copy_headers(struct http_header *out, const struct http_header *headers)
+static size_t copy_headers(struct http_field *out, const struct http_field *headers)
 {
     size_t n = 0;
     for (; headers && headers->name && n < HEADERS_MAX - 3; headers++)
@@ -106,18 +106,17 @@ static size_t copy_headers(struct http_header *out, const struct http_header *he
     return n;
 }
 
-void http_respond_file(struct http_request *req, const struct http_header *headers, int fd,
+void http_respond_file(struct http_call *call, const struct http_field *headers, int fd,
                        uint64_t size)
 {
-    struct http_header all[HEADERS_MAX] = {0};
+    struct http_field all[HEADERS_MAX] = {0};
     size_t n = copy_headers(all, headers);
     char content_range[64];
     uint64_t from = 0, length = size;
-    enum http_range range =
-        http_range_parse(http_request_header(req, "Range"), size, &from, &length);
-    all[n++] = (struct http_header){"Accept-Ranges", "bytes"};
+    enum http_range range = http_range_parse(http_call_header(call, "Range"), size, &from, &length);
+    all[n++] = (struct http_field){"Accept-Ranges", "bytes"};
     if (range == HTTP_RANGE_NONE) {
-        http_respond_fd(req, 200, all, fd, 0, size);
+        http_respond_fd(call, 200, all, fd, 0, size);
         return;
     }
     if (range == HTTP_RANGE_PART)
@@ -125,60 +124,59 @@ void http_respond_file(struct http_request *req, const struct http_header *heade
                  from, from + length - 1, size);
     else
         snprintf(content_range, sizeof(content_range), "bytes */%" PRIu64, size);
-    all[n++] = (struct http_header){"Content-Range", content_range};
+    all[n++] = (struct http_field){"Content-Range", content_range};
     if (range == HTTP_RANGE_PART) {
-        http_respond_fd(req, 206, all, fd, from, length);
+        http_respond_fd(call, 206, all, fd, from, length);
         return;
     }
     close(fd);
-    http_respond(req, 416, all, "", 0);
+    http_respond(call, 416, all, "", 0);
 }
 
-void stream_finish(struct http_request *req, bool complete)
+void stream_finish(struct http_call *call, bool complete)
 {
-    req->streaming = false;
-    req->owned = false;
-    req->stream_ops.done(complete, req->stream_ctx);
+    call->streaming = false;
+    call->owned = false;
+    call->stream_ops.done(complete, call->stream_ctx);
 }
 
 /* libmicrohttpd asks for the next piece. Nothing now means: suspend, not "ask again at once". */
 static ssize_t stream_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
-    struct http_request *req = cls;
-    if (!req->streaming || req->dead || req->listener->server->state == SERVER_DROPPING)
+    struct http_call *call = cls;
+    if (!call->streaming || call->dead || call->listener->server->state == SERVER_DROPPING)
         return MHD_CONTENT_READER_END_WITH_ERROR;
-    req->stream_wanted = false;
-    ssize_t n = req->stream_ops.pull(req, buf, max, req->stream_ctx);
+    call->stream_wanted = false;
+    ssize_t n = call->stream_ops.pull(call, buf, max, call->stream_ctx);
     if (n == HTTP_STREAM_END)
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (n < 0)
         return MHD_CONTENT_READER_END_WITH_ERROR;
-    if (n == 0 && !req->stream_wanted) {
-        req->stream_paused = true;
-        request_sleep(req);
+    if (n == 0 && !call->stream_wanted) {
+        call->stream_paused = true;
+        call_sleep(call);
     }
     return n;
 }
 
-void http_respond_stream(struct http_request *req, unsigned status,
-                         const struct http_header *headers, int64_t length,
-                         const struct http_stream_ops *ops, void *ctx)
+void http_respond_stream(struct http_call *call, unsigned status, const struct http_field *headers,
+                         int64_t length, const struct http_stream_ops *ops, void *ctx)
 {
     uint64_t size = length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)length;
     struct MHD_Response *response = MHD_create_response_from_callback(
-        size, length < 0 ? CHUNKED_BLOCK : STREAM_BLOCK, stream_read, req, NULL);
+        size, length < 0 ? CHUNKED_BLOCK : STREAM_BLOCK, stream_read, call, NULL);
     add_headers(response, headers);
-    req->stream_ops = *ops;
-    req->stream_ctx = ctx;
-    req->streaming = true;
-    request_answer(req, status, response);
+    call->stream_ops = *ops;
+    call->stream_ctx = ctx;
+    call->streaming = true;
+    call_answer(call, status, response);
 }
 
-void http_stream_resume(struct http_request *req)
+void http_stream_resume(struct http_call *call)
 {
-    req->stream_wanted = true;
-    if (!req->stream_paused)
+    call->stream_wanted = true;
+    if (!call->stream_paused)
         return;
-    req->stream_paused = false;
-    request_wake(req);
+    call->stream_paused = false;
+    call_wake(call);
 }

@@ -26,12 +26,12 @@ struct http_app {
 
 struct waiter {
     struct http_app *app;
-    struct http_request *req;
+    struct http_call *call;
 };
 
 struct job {
     struct http_app *app;
-    struct http_request *req;
+    struct http_call *call;
     bool body, paused;
     unsigned left;
     uint64_t received;
@@ -46,25 +46,25 @@ static void forget(struct job *job)
     free(job);
 }
 
-static void on_plain(struct http_request *req, void *data)
+static void on_plain(struct http_call *call, void *data)
 {
-    static const struct http_header headers[] = {{"Content-Type", "text/plain"}, {NULL, NULL}};
-    http_respond_static(req, 200, headers, "hello", 5);
+    static const struct http_field headers[] = {{"Content-Type", "text/plain"}, {NULL, NULL}};
+    http_respond_static(call, 200, headers, "hello", 5);
 }
 
-static void on_item(struct http_request *req, void *data)
+static void on_item(struct http_call *call, void *data)
 {
-    const char *q = http_request_query(req, "q");
-    http_respond_json(req, 200,
-                      json_pack("{s:s,s:s?,s:i}", "id", http_request_param(req, "id"), "q", q,
-                                "uid", (int)http_request_peer_uid(req)));
+    const char *q = http_call_query(call, "q");
+    http_respond_json(call, 200,
+                      json_pack("{s:s,s:s?,s:i}", "id", http_call_param(call, "id"), "q", q, "uid",
+                                (int)http_call_peer_uid(call)));
 }
 
-static void on_echo(struct http_request *req, void *data)
+static void on_echo(struct http_call *call, void *data)
 {
     size_t n;
-    const char *body = http_request_body(req, &n);
-    http_respond(req, 200, NULL, body, n);
+    const char *body = http_call_body(call, &n);
+    http_respond(call, 200, NULL, body, n);
 }
 
 static void waiter_gone(void *ctx)
@@ -79,13 +79,13 @@ static void waiter_gone(void *ctx)
     app->counters.waiting = (unsigned)app->waiters.n;
 }
 
-static void on_wait(struct http_request *req, void *data)
+static void on_wait(struct http_call *call, void *data)
 {
     struct http_app *app = data;
     struct waiter *w = xnew(struct waiter);
     w->app = app;
-    w->req = req;
-    http_request_on_gone(req, waiter_gone, w);
+    w->call = call;
+    http_call_on_gone(call, waiter_gone, w);
     vec_push(&app->waiters, w);
     app->counters.waiting = (unsigned)app->waiters.n;
 }
@@ -98,7 +98,7 @@ static void job_gone(void *ctx)
 }
 
 /* Takes half of each piece and pauses, every other time. */
-static size_t sink_data(struct http_request *req, const char *data, size_t n, void *ctx)
+static size_t sink_data(struct http_call *call, const char *data, size_t n, void *ctx)
 {
     struct job *job = ctx;
     size_t take = job->paused ? n : (n + 1) / 2;
@@ -108,36 +108,36 @@ static size_t sink_data(struct http_request *req, const char *data, size_t n, vo
     return take;
 }
 
-static void sink_end(struct http_request *req, void *ctx)
+static void sink_end(struct http_call *call, void *ctx)
 {
     struct job *job = ctx;
-    http_respond_json(req, 201, json_pack("{s:I}", "received", (json_int_t)job->received));
+    http_respond_json(call, 201, json_pack("{s:I}", "received", (json_int_t)job->received));
     forget(job);
 }
 
-static struct job *job_new(struct http_request *req, struct http_app *app)
+static struct job *job_new(struct http_call *call, struct http_app *app)
 {
     struct job *job = xnew(struct job);
     job->app = app;
-    job->req = req;
+    job->call = call;
     vec_push(&app->jobs, job);
     return job;
 }
 
-static void on_sink(struct http_request *req, void *data)
+static void on_sink(struct http_call *call, void *data)
 {
-    static const struct http_body_ops ops = {sink_data, sink_end};
-    if (http_request_query(req, "refuse")) {
-        http_respond_error(req, 403, "refuse", "as you wish");
+    static const struct http_call_body_ops ops = {sink_data, sink_end};
+    if (http_call_query(call, "refuse")) {
+        http_respond_error(call, 403, "refuse", "as you wish");
         return;
     }
-    struct job *job = job_new(req, data);
+    struct job *job = job_new(call, data);
     job->body = true;
-    http_request_on_gone(req, job_gone, job);
-    http_body_start(req, &ops, job);
+    http_call_on_gone(call, job_gone, job);
+    http_call_body_start(call, &ops, job);
 }
 
-static ssize_t stream_pull(struct http_request *req, char *buf, size_t n, void *ctx)
+static ssize_t stream_pull(struct http_call *call, char *buf, size_t n, void *ctx)
 {
     struct job *job = ctx;
     if (!job->paused) { /* every piece comes with a turn of the timer */
@@ -159,35 +159,35 @@ static void stream_done(bool complete, void *ctx)
     forget(job);
 }
 
-static void on_stream(struct http_request *req, void *data)
+static void on_stream(struct http_call *call, void *data)
 {
     static const struct http_stream_ops ops = {stream_pull, stream_done};
-    static const struct http_header headers[] = {{"Content-Type", "text/event-stream"},
-                                                 {NULL, NULL}};
-    struct job *job = job_new(req, data);
-    const char *n = http_request_query(req, "n");
+    static const struct http_field headers[] = {{"Content-Type", "text/event-stream"},
+                                                {NULL, NULL}};
+    struct job *job = job_new(call, data);
+    const char *n = http_call_query(call, "n");
     job->left = n ? (unsigned)atoi(n) : 1000000;
-    http_respond_stream(req, 200, headers, -1, &ops, job);
+    http_respond_stream(call, 200, headers, -1, &ops, job);
 }
 
-static void on_file(struct http_request *req, void *data)
+static void on_file(struct http_call *call, void *data)
 {
     int fd = memfd_create("file", MFD_CLOEXEC);
     assert(write(fd, "0123456789", 10) == 10);
-    http_respond_file(req, NULL, fd, 10);
+    http_respond_file(call, NULL, fd, 10);
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/plain", on_plain, HTTP_BODY_NONE, 0, 0},
-    {"GET", "/items/{id}", on_item, HTTP_BODY_NONE, 0, 0},
-    {"POST", "/echo", on_echo, HTTP_BODY_BUFFERED, 100000, 0},
-    {"PATCH", "/echo", on_echo, HTTP_BODY_BUFFERED, 1000, 0},
-    {"GET", "/wait", on_wait, HTTP_BODY_NONE, 0, 0},
-    {"POST", "/sink", on_sink, HTTP_BODY_STREAMED, 0, 0},
-    {"PATCH", "/sink", on_sink, HTTP_BODY_STREAMED, 0, 0},
-    {"GET", "/stream", on_stream, HTTP_BODY_NONE, 0, 0},
-    {"GET", "/file", on_file, HTTP_BODY_NONE, 0, 0},
-    {"POST", "/write", on_echo, HTTP_BODY_BUFFERED, 1000, HTTP_ROUTE_WRITE},
+    {"GET", "/plain", on_plain, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/items/{id}", on_item, HTTP_TAKES_NONE, 0, 0},
+    {"POST", "/echo", on_echo, HTTP_TAKES_BUFFERED, 100000, 0},
+    {"PATCH", "/echo", on_echo, HTTP_TAKES_BUFFERED, 1000, 0},
+    {"GET", "/wait", on_wait, HTTP_TAKES_NONE, 0, 0},
+    {"POST", "/sink", on_sink, HTTP_TAKES_STREAMED, 0, 0},
+    {"PATCH", "/sink", on_sink, HTTP_TAKES_STREAMED, 0, 0},
+    {"GET", "/stream", on_stream, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/file", on_file, HTTP_TAKES_NONE, 0, 0},
+    {"POST", "/write", on_echo, HTTP_TAKES_BUFFERED, 1000, HTTP_ROUTE_WRITE},
 };
 
 static void on_timer(uv_timer_t *timer)
@@ -195,9 +195,9 @@ static void on_timer(uv_timer_t *timer)
     struct http_app *app = timer->data;
     for (size_t i = 0; i < app->jobs.n; i++) {
         if (app->jobs.items[i]->body)
-            http_body_resume(app->jobs.items[i]->req);
+            http_call_body_resume(app->jobs.items[i]->call);
         else
-            http_stream_resume(app->jobs.items[i]->req);
+            http_stream_resume(app->jobs.items[i]->call);
     }
 }
 
@@ -215,7 +215,7 @@ static void on_command(uv_async_t *async)
         app->wake = false;
         while (app->waiters.n) {
             struct waiter *w = app->waiters.items[--app->waiters.n];
-            http_respond(w->req, 200, NULL, "woken", 5);
+            http_respond(w->call, 200, NULL, "woken", 5);
             free(w);
         }
         app->counters.waiting = 0;

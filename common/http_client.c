@@ -465,9 +465,9 @@ static long or_default(int64_t ms, long by_default)
 
 static void set_times(struct http_request *r, const struct http_options *o)
 {
-    /* For curl 0 means 300 s to connect; "for ever" is a month. */
+    /* For curl 0 means 300 s to connect; "for ever" is 20 days: it fits a 32-bit long. */
     long connect = or_default(o->connect_ms, HTTP_CONNECT_MS_DEFAULT);
-    curl_easy_setopt(r->easy, CURLOPT_CONNECTTIMEOUT_MS, connect ? connect : 30L * 86400 * 1000);
+    curl_easy_setopt(r->easy, CURLOPT_CONNECTTIMEOUT_MS, connect ? connect : 20L * 86400 * 1000);
     curl_easy_setopt(r->easy, CURLOPT_TIMEOUT_MS, or_default(o->total_ms, 0));
     r->stall_ms = or_default(o->stall_ms, HTTP_STALL_MS_DEFAULT);
 }

@@ -150,6 +150,7 @@ class Leaks:
     """What was there before a test, to compare with what is there after it."""
 
     PLACES = ("/tmp", "/var/tmp", "/run", "/dev/shm", "/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+    SETTLE = 6  # seconds in which what is ending may end
     NAMES = ("sheaf", "buildah", "oci-", "storage-run", "mmdebstrap")
 
     def __init__(self, mark, folder):
@@ -164,8 +165,10 @@ class Leaks:
 
     def found(self):
         """Lines that say what is left; each is also removed, so that the next test starts clean."""
-        said = []
-        for pid, command in {**marked(self.mark), **sandboxed(self.folder)}.items():
+        said, until = [], time.monotonic() + self.SETTLE
+        while (left := {**marked(self.mark), **sandboxed(self.folder)}) and time.monotonic() < until:
+            time.sleep(0.2)
+        for pid, command in left.items():
             said.append(f"process {pid}: {command}")
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -51,27 +51,40 @@ int ctl_say(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3
 /* Prints a document as it was answered, for --json. Returns CTL_OK. */
 int ctl_print_json(json_t *json);
 
-/* Members of an answer, borrowed: a string ("" where absent or null), a number (or `otherwise`), a
- * truth, an object or array (NULL where absent). */
+/* A string member of an answer, borrowed; "" where absent or null. */
 const char *j_str(const json_t *o, const char *name);
+/* A number; `otherwise` where there is none. */
 int64_t j_int(const json_t *o, const char *name, int64_t otherwise);
+/* Whether a member is true. */
 bool j_true(const json_t *o, const char *name);
+/* An object or array, borrowed; NULL where there is none. */
 json_t *j_of(const json_t *o, const char *name);
 /* The reason member `name` in words: its text, else its code, else "". Borrowed. */
 const char *j_reason(const json_t *o, const char *name);
 
-/* The commands. */
+/* The commands; what each takes is in main.c. */
 
+/* the farm. */
 int cmd_status(struct ctl *ctl);
+/* the tracks. */
 int cmd_tracks(struct ctl *ctl);
+/* what was built lately. */
 int cmd_builds(struct ctl *ctl);
+/* one build, track or job. */
 int cmd_show(struct ctl *ctl);
+/* a job's log. */
 int cmd_logs(struct ctl *ctl);
+/* build again. */
 int cmd_rebuild(struct ctl *ctl);
+/* cancel a build or a job. */
 int cmd_cancel(struct ctl *ctl);
+/* the boards, or a new one. */
 int cmd_boards(struct ctl *ctl);
+/* the upstreams. */
 int cmd_sources(struct ctl *ctl);
+/* look at an upstream now. */
 int cmd_poll(struct ctl *ctl);
+/* check a configuration. */
 int cmd_check(struct ctl *ctl);
 
 /* ctl/resolve.c */

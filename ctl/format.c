@@ -4,21 +4,30 @@
 
 #include <inttypes.h>
 
+/* "2 h 5 min", and "2 h" where the smaller part is nought. */
+static void two_parts(int64_t whole, const char *unit, int64_t part, const char *part_unit,
+                      char buf[FORMAT_MAX])
+{
+    int n = snprintf(buf, FORMAT_MAX, "%" PRId64 " %s", whole, unit);
+    if (part)
+        snprintf(buf + n, FORMAT_MAX - (size_t)n, " %" PRId64 " %s", part, part_unit);
+}
+
 const char *format_duration(int64_t ms, char buf[FORMAT_MAX])
 {
     int64_t s = ms / 1000, min = s / 60, h = min / 60;
     if (ms < 0)
         return "-";
     if (ms < 1000)
-        snprintf(buf, FORMAT_MAX, "%" PRId64 " ms", ms);
+        two_parts(ms, "ms", 0, "", buf);
     else if (s < 60)
-        snprintf(buf, FORMAT_MAX, "%" PRId64 " s", s);
+        two_parts(s, "s", 0, "", buf);
     else if (min < 60)
-        snprintf(buf, FORMAT_MAX, "%" PRId64 " min %" PRId64 " s", min, s % 60);
+        two_parts(min, "min", s % 60, "s", buf);
     else if (h < 48)
-        snprintf(buf, FORMAT_MAX, "%" PRId64 " h %" PRId64 " min", h, min % 60);
+        two_parts(h, "h", min % 60, "min", buf);
     else
-        snprintf(buf, FORMAT_MAX, "%" PRId64 " d %" PRId64 " h", h / 24, h % 24);
+        two_parts(h / 24, "d", h % 24, "h", buf);
     return buf;
 }
 
@@ -30,8 +39,10 @@ const char *format_ago(int64_t at, int64_t now, char buf[FORMAT_MAX])
         return "now";
     char span[FORMAT_MAX];
     int64_t s = (now - at) / 1000;
-    if (s >= 60 && s < 3600)
-        snprintf(span, sizeof(span), "%" PRId64 " min", s / 60);
+    if (s >= 60 && s < 3600) /* the smaller part is noise in a time that goes on */
+        format_duration(s / 60 * 60000, span);
+    else if (s >= 48 * 3600)
+        format_duration(s / 86400 * 86400000, span);
     else
         format_duration(now - at, span);
     snprintf(buf, FORMAT_MAX, "%.50s ago", span);

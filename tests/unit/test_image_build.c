@@ -41,7 +41,7 @@ static struct image_settings settings(void)
 static struct image_result rootfs(const char *to, const struct image_settings *s, int64_t mtime)
 {
     struct layer_result layer;
-    struct image_result image;
+    struct image_result image = {0};
     struct err err = ERR_INIT;
     TAR_MAKE(in, "pax", "none", {.path = "etc/passwd", .data = "root", .mtime = mtime},
              {.path = "bin/sh", .data = "sh", .id = 3});

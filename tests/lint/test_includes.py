@@ -14,7 +14,7 @@ OWNERS = {
     "microhttpd.h": ["daemon/http_server*.c", "daemon/http_server_int.h"],
     "git2": ["daemon/git_worker*.c", "daemon/git_worker_int.h"],
     "yaml.h": ["daemon/config*.c", "daemon/config_int.h"],
-    "archive": ["agent/*.c", "agent/*.h"],
+    "archive": ["agent/*.c", "agent/*.h", "daemon/git_worker_archive.c"],
     "gnutls/": ["common/digest.c", "common/tls.c"],
 }
 

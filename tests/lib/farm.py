@@ -4,12 +4,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
+import pytest
 import yaml
 
 from emulation import Emulation
@@ -21,7 +22,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("SHEAF_BUILD") or next(
     (b for b in (f"{ROOT}/build/gcc", f"{ROOT}/build/dev") if os.path.isdir(b)), f"{ROOT}/build/gcc")
 SHEAFD, AGENT, CTL = f"{BUILD}/daemon/sheafd", f"{BUILD}/agent/sheaf-agent", f"{BUILD}/ctl/sheafctl"
-ENDED = ("succeeded", "failed", "cancelled", "published", "unchanged", "superseded")
+UNSETTLED = ("unknown", "waiting", "building", "publishing")  # states of a track that will change by themselves
 
 
 class Farm:
@@ -64,6 +65,8 @@ class Farm:
         return self.add(SshGit(git.folder, self.path("ssh"), self.log("sshd"), env=self.env))
 
     def coordinator(self, config, **how):
+        if not os.path.exists(SHEAFD):
+            pytest.skip("sheafd is not built")
         return self.add(Coordinator(self, config, **how))
 
     def agent(self, coordinator, name, **how):
@@ -185,9 +188,70 @@ class Coordinator:
     def ctl_json(self, *args):
         return json.loads(self.ctl("--json", *args).stdout)
 
-    def poll(self, upstream):
-        """Makes the next look at an upstream immediate."""
-        self.ctl("poll", upstream if isinstance(upstream, str) else upstream.url)
+    def tracks(self, image=None):
+        """{id: track}, of one image or of all."""
+        return {t["id"]: t for t in self.get("/v1/tracks")["tracks"] if image in (None, t["image"])}
+
+    def track(self, name):
+        """One track whole, by its id or, where the image has only one, by the image's name."""
+        if "@" not in name:
+            ids = list(self.tracks(name))
+            if len(ids) != 1:
+                return None
+            name = ids[0]
+        return self.get("/v1/tracks/" + urllib.parse.quote(name, safe=""))
+
+    def builds(self, image=None):
+        """All builds, oldest first, of one image or of all."""
+        found, before = [], ""
+        while True:
+            page = self.get("/v1/builds?limit=500" + before)
+            found += page["builds"]
+            if not page["next"]:
+                break
+            before = f"&before={page['next']}"
+        return [b for b in reversed(found) if image in (None, b["image"])]
+
+    def job(self, key):
+        return self.get("/v1/jobs/" + urllib.parse.quote(key, safe=""))
+
+    def job_log(self, key):
+        return self.get(f"/v1/jobs/{urllib.parse.quote(key, safe='')}/log", raw=True).decode(errors="replace")
+
+    def jobs(self, image=None):
+        """Every job that a build refers to, whole, each once, in the order of their start."""
+        keys = dict.fromkeys(j["job"] for b in self.builds(image) for j in b["jobs"])
+        return sorted((self.job(k) for k in keys), key=lambda j: j["started_at"] or 0)
+
+    # ---- what it is asked, and waiting ----
+
+    def poll(self, *upstreams):
+        """Looks at these upstreams now, and returns when it has."""
+        for url in (u if isinstance(u, str) else u.url for u in upstreams):
+            begun = self.get("/v1/status")["now_at"]
+            self.ctl("poll", url)
+            self.wait(lambda: any(s["url"] == url and (s["polled_at"] or 0) >= begun and s["state"] in ("ok", "failing")
+                                  for s in self.get("/v1/sources")["sources"]), 60, f"{url} polled")
+
+    def idle(self):
+        """Whether there is nothing left to do: every track has come to rest, and no build is open."""
+        if any(s["state"] in ("new", "polling") for s in self.get("/v1/sources")["sources"]):
+            return False
+        if any(t["state"] in UNSETTLED for t in self.get("/v1/tracks")["tracks"]):
+            return False
+        return not any(b["state"] in ("waiting", "running", "publishing") for b in self.get("/v1/builds?limit=500")["builds"])
+
+    def settle(self, *upstreams, seconds=300):
+        """Polls these upstreams and waits until the farm has nothing left to do."""
+        self.poll(*upstreams)
+        self.wait_idle(seconds)
+
+    def wait_idle(self, seconds=300):
+        try:
+            self.wait(self.idle, seconds, "the farm idle")
+        except Failed as e:
+            states = [f"{t['id']}: {t['state']}: {(t['reason'] or {}).get('text')}" for t in self.tracks().values()]
+            raise Failed(f"{e}\n" + "\n".join(states)) from None
 
     def wait(self, predicate, seconds=120, what=None):
         """wait_for, with this coordinator's death ending the wait."""

@@ -74,6 +74,16 @@ def tar_tree(data):
         return {clean(m.name): entry(tar, m) for m in tar if clean(m.name)}
 
 
+def one_file(tree):
+    """The same tree with each hard-linked set as what it is: one file of several names, none of them first."""
+    first = {p: e["link"] if e["type"] == "link" else p for p, e in tree.items() if e["type"] in ("link", "file")}
+    names = {}
+    for path, of in first.items():
+        names.setdefault(of, []).append(path)
+    return {p: {**tree[first[p]], "names": sorted(names[first[p]])} if p in first and first[p] in tree else e
+            for p, e in tree.items()}
+
+
 def root_tree(registry, repository, tag, platform):
     """{path: entry} of an image's root file system: its layers on top of each other, whiteouts applied."""
     manifest, _ = registry.image(repository, tag, platform)
@@ -93,6 +103,7 @@ def root_tree(registry, repository, tag, platform):
 
 def differences(left, right):
     """How two trees differ, in words; [] when they are the same."""
+    left, right = one_file(left), one_file(right)
     said = [f"only left: {p}" for p in sorted(left.keys() - right.keys())]
     said += [f"only right: {p}" for p in sorted(right.keys() - left.keys())]
     for path in sorted(left.keys() & right.keys()):

@@ -51,6 +51,7 @@ struct http_request {
     http_done_fn done;
     void *arg;
     int redirects;
+    bool once;
 
     struct http_response response;
     struct err err;
@@ -70,6 +71,7 @@ struct watch {
     struct watch *prev, *next;
     uv_poll_t poll;
     curl_socket_t fd;
+    int events; /* that curl wants */
 };
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -341,11 +343,13 @@ static size_t on_read(char *buf, size_t size, size_t count, void *arg)
     return (size_t)n;
 }
 
-/* curl rewinds a body when it sends a request again: a redirect, or a pooled connection found dead. */
+/* curl rewinds a body when it sends a request again: a redirect, or a pooled connection that died before
+ * an answer came. */
 static int on_seek(void *arg, curl_off_t offset, int origin)
 {
     struct http_request *r = arg;
-    if (origin != SEEK_SET || (r->body.kind == HTTP_BODY_PULL && offset != r->sent))
+    bool fixed = r->once || r->body.kind == HTTP_BODY_PULL;
+    if (origin != SEEK_SET || (fixed && offset != r->sent))
         return CURL_SEEKFUNC_CANTSEEK;
     r->sent = offset;
     return CURL_SEEKFUNC_OK;
@@ -517,6 +521,7 @@ struct http_request *http_request_start(struct http_client *c, const struct http
     r->done = o->done;
     r->arg = o->arg;
     r->redirects = o->redirects;
+    r->once = o->once;
     uv_timer_init(c->loop, &r->stall);
     r->stall.data = r;
     c->handles++;
@@ -668,7 +673,13 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct watch *w = poll->data;
     struct http_client *c = w->client;
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0, running;
+    int flags = 0, running;
+    if (status < 0) {
+        /* A reset, perhaps with an answer before it: curl is to read, not to be told of an error. libuv
+         * has stopped watching. */
+        events = UV_READABLE | UV_WRITABLE;
+        uv_poll_start(poll, w->events, on_poll);
+    }
     if (events & UV_READABLE)
         flags |= CURL_CSELECT_IN;
     if (events & UV_WRITABLE)
@@ -705,6 +716,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     if (!w && !(w = watch_new(c, fd)))
         return -1;
     int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+    w->events = events;
     uv_poll_start(&w->poll, events, on_poll);
     return 0;
 }

@@ -142,6 +142,7 @@ struct http_options {
     int64_t total_ms;   /* the whole request: none */
     int64_t stall_ms;   /* without a byte moving either way, pauses not counted: 60 s */
 
+    bool once;       /* a body of which some was sent is not sent again, not even by curl */
     int redirects;   /* how many to follow; never from https to http */
     const char *pin; /* base64 of the SHA-256 of the server's public key, the one thing checked */
     const char *ca_file;     /* PEM bundle instead of the system's, or NULL */

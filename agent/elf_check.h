@@ -1,17 +1,19 @@
 /* Does what was built run on the platform that it was built for? Every ELF file is looked at.
  *
  * An offender is an executable or shared object (ET_EXEC, ET_DYN) of another class, machine or byte
- * order, or for 32-bit ARM one whose flags say soft float where the platform is hard-float. Ignored, and
- * counted as such: object files and kernel modules (ET_REL: firmware, eBPF, code for coprocessors), cores,
- * EM_NONE and EM_BPF, files under lib/firmware and usr/lib/firmware (code for other processors by nature), debug
- * files, and, where the platform's own CPU family runs it too, 32-bit code beside 64-bit (amd64: i386 and
- * x32; arm64: arm). Scripts are no ELF. */
+ * order, or for arm/v7 one whose flags say soft float or an ABI before EABI5. Not offenders, and counted apart:
+ * object files and kernel modules (ET_REL: also eBPF, code for coprocessors), cores, EM_NONE and EM_BPF; code for
+ * other processors by place: lib/firmware, usr/lib/debug, usr/share (by the FHS for no architecture), boot,
+ * and folders named for the file's own machine (cross compilers, multiarch); and 32-bit code that the
+ * platform's 64-bit CPU runs too (amd64: i386 and x32; arm64: arm). Scripts are no ELF. */
 #pragma once
 
 #include "agent/layer_entry.h"
 #include "common/err.h"
 #include "common/platform.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct elf_report {
@@ -23,11 +25,11 @@ struct elf_report {
     uint64_t offenders; /* ELF for another platform */
     char first[512];    /* path of the first offender */
     char found[64];     /* what it is: "64-bit aarch64" */
-    /* the observer's own */
-    char path_[512];
-    unsigned char head_[64];
-    uint64_t n_;
-    bool open_;
+    /* of the file that is being observed */
+    char path[512];
+    unsigned char head[64];
+    size_t n;
+    bool open;
 };
 
 /* Starts a report for a platform. */

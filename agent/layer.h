@@ -63,12 +63,13 @@ int layer_from_tar(const char *tar, const char *out, const struct layer_options 
 int layer_from_folder(const char *folder, const char *out, const struct layer_options *options,
                       struct layer_result *ret, struct err *err);
 
-/* Reads the layer blob at `path` (plain, gzip, zstd, …) once, as a stream, calls the observers for each
- * entry in the order of the blob, and sets *ret's content, unpacked, entries and diff_id (digest and size stay
- * empty). The content digest is a hash over the sorted final entries (a doubled name counts as its last), with
- * type, mode, owners, links, device numbers, kept attributes and the hash of the data; equal for two
- * layers that differ only in times, order, packing or compression. Any path that a registry's layer may
- * have is taken. */
+/* Reads the layer blob at `path` (plain, gzip, zstd, ...) once, as a stream, calls the observers for each
+ * entry in the order of the blob, and sets all of *ret.
+ *
+ * The content digest is a hash over the sorted final entries (a doubled name counts as its last), with type,
+ * mode, owners, links, device numbers, kept attributes and the hash of the data: equal for two layers that
+ * differ only in times, order, packing or compression. Absolute paths are taken as below the root, as
+ * everybody does; ".." is refused. */
 int layer_scan(const char *path, const struct layer_limits *limits,
                const struct layer_observer *observers, size_t n_observers, struct layer_result *ret,
                struct err *err);

@@ -134,24 +134,28 @@ void conn_set_phase(struct http_conn *c, enum conn_phase phase);
 void conn_deadlines_cb(uv_timer_t *timer);
 /* Cuts a connection: libmicrohttpd notices by itself. */
 void conn_cut(struct http_conn *c);
-/* Watches a sleeping connection for a client that goes away; the other undoes it. */
+/* Watches a sleeping connection for a client that goes away. */
 void conn_watch_gone(struct http_conn *c);
+/* Undoes conn_watch_gone. */
 void conn_unwatch_gone(struct http_conn *c);
 /* The poll callback of the server's epoll over sleeping connections. */
 void conn_gone_cb(uv_poll_t *poll, int status, int events);
 
 /* http_server_call.c */
 
-/* libmicrohttpd's MHD_OPTION_URI_LOG_CALLBACK (which sees the request line first and untouched, and
- * makes the request), access handler and MHD_OPTION_NOTIFY_COMPLETED. */
+/* libmicrohttpd's MHD_OPTION_URI_LOG_CALLBACK: sees the request line first and untouched, and makes the
+ * request. */
 void *call_line(void *cls, const char *uri, struct MHD_Connection *mhd);
+/* Its access handler. */
 enum MHD_Result call_access(void *cls, struct MHD_Connection *mhd, const char *url,
                             const char *method, const char *version, const char *data,
                             size_t *data_n, void **request);
+/* Its MHD_OPTION_NOTIFY_COMPLETED. */
 void call_completed(void *cls, struct MHD_Connection *mhd, void **request,
                     enum MHD_RequestTerminationCode code);
-/* Suspends or resumes libmicrohttpd's side, with the watch for hang-ups. */
+/* Suspends libmicrohttpd's side, and watches for hang-ups. */
 void call_sleep(struct http_call *call);
+/* Resumes it; harmless when it does not sleep. */
 void call_wake(struct http_call *call);
 /* The client is gone while the request sleeps: tells its owner and lets libmicrohttpd close it. */
 void call_gone(struct http_call *call);

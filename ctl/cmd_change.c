@@ -1,0 +1,89 @@
+/* rebuild, cancel, poll, check: what changes something, or asks to. */
+#include "common/mem.h"
+#include "ctl/ctl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+int cmd_rebuild(struct ctl *ctl)
+{
+    cleanup_free char *track = NULL;
+    int r = ctl_resolve_track(ctl, ctl->args[0], &track);
+    if (r != CTL_OK)
+        return r;
+    cleanup_free char *id = ctl_escape(track);
+    cleanup_(json_decrefp) json_t *answer = NULL;
+    json_t *body = json_pack("{s:b}", "no_cache", ctl->no_cache);
+    if (ctl->platform)
+        json_object_set_new(body, "platform", json_string(ctl->platform));
+    r = ctl_post(ctl, body, &answer, "/v1/tracks/%s/rebuild", id);
+    if (r != CTL_OK)
+        return r;
+    if (ctl->json)
+        return ctl_print_json(answer);
+    if (j_int(answer, "build", 0))
+        printf("%s: build %" PRId64 "\n", track, j_int(answer, "build", 0));
+    else
+        printf("%s: asked for\n", track);
+    return CTL_OK;
+}
+
+/* Cancels a whole build by its number, or one job. */
+int cmd_cancel(struct ctl *ctl)
+{
+    bool build = ctl->n_args == 1 && !ctl->platform && ctl_is_number(ctl->args[0]);
+    cleanup_free char *what = NULL;
+    if (build)
+        what = xstrdup(ctl->args[0]);
+    else {
+        int r = ctl_resolve_job(ctl, &what);
+        if (r != CTL_OK)
+            return r;
+    }
+    cleanup_free char *id = ctl_escape(what);
+    cleanup_(json_decrefp) json_t *answer = NULL;
+    int r =
+        ctl_post(ctl, json_object(), &answer, "/v1/%s/%s/cancel", build ? "builds" : "jobs", id);
+    if (r != CTL_OK)
+        return r;
+    if (ctl->json)
+        return ctl_print_json(answer);
+    printf("%s %s: cancelled\n", build ? "build" : "job", what);
+    return CTL_OK;
+}
+
+int cmd_poll(struct ctl *ctl)
+{
+    cleanup_(json_decrefp) json_t *answer = NULL;
+    int r = ctl_post(ctl, json_pack("{s:s}", "source", ctl->args[0]), &answer, "/v1/sources/poll");
+    if (r != CTL_OK)
+        return r;
+    if (ctl->json)
+        return ctl_print_json(answer);
+    printf("%s: being looked at\n", j_str(answer, "source"));
+    return CTL_OK;
+}
+
+int cmd_check(struct ctl *ctl)
+{
+    cleanup_free char *path = realpath(ctl->args[0], NULL);
+    if (!path)
+        return ctl_say(errno == ENOENT ? CTL_NOT_FOUND : CTL_FAILED, "%s: %s", ctl->args[0],
+                       strerror(errno));
+    cleanup_(json_decrefp) json_t *answer = NULL;
+    int r = ctl_post(ctl, json_pack("{s:s}", "path", path), &answer, "/v1/config/check");
+    if (r != CTL_OK)
+        return r;
+    bool ok = j_true(answer, "ok");
+    if (ctl->json) {
+        ctl_print_json(answer);
+        return ok ? CTL_OK : CTL_FAILED;
+    }
+    size_t i;
+    json_t *error;
+    json_array_foreach (j_of(answer, "errors"), i, error)
+        fprintf(stderr, "%s\n", json_string_value(error));
+    if (ok)
+        printf("%s: good\n", ctl->args[0]);
+    return ok ? CTL_OK : CTL_FAILED;
+}

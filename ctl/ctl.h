@@ -1,0 +1,99 @@
+/* sheafctl: what its commands share. A command returns the program's exit status. */
+#pragma once
+
+#include "common/http_sync.h"
+#include "ctl/format.h"
+#include "ctl/table.h"
+
+#include <jansson.h>
+
+enum {
+    CTL_OK = 0,
+    CTL_FAILED = 1,    /* refused by the coordinator, or what was asked about has failed */
+    CTL_USAGE = 2,     /* the command line makes no sense */
+    CTL_NOT_FOUND = 3, /* no such track, build, job, board or source */
+    CTL_AWAY = 4,      /* no coordinator answers */
+};
+
+struct ctl {
+    struct http_sync *sync;
+    const char *socket, *url; /* url NULL: by the socket */
+    char *authorization;      /* NULL: none */
+    bool json, colors;
+    /* what the command line said; NULL and 0 where it did not */
+    const char *command;
+    int n_args;
+    char **args;
+    bool follow, no_cache;
+    const char *platform, *track, *file, *attempt;
+    long limit, before;
+};
+
+/* ctl/client.c */
+
+/* GETs a path (printf-formatted, ids escaped with ctl_escape). On CTL_OK *ret is the caller's; else the
+ * reason has been printed. */
+int ctl_get(struct ctl *ctl, json_t **ret, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* As ctl_get, but a 404 is not printed. */
+int ctl_find(struct ctl *ctl, json_t **ret, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* POSTs `body` (whose reference is taken over) to a path; *ret as with ctl_get. */
+int ctl_post(struct ctl *ctl, json_t *body, json_t **ret, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* GETs a path and writes the body to standard output as it comes. *ret_written (bytes) and *ret_attempt
+ * (the Sheaf-Attempt header) are set where something came. A 404 is not printed. */
+int ctl_stream(struct ctl *ctl, const char *path, int64_t *ret_written, int64_t *ret_attempt);
+/* An owned copy of `s`, percent-encoded for use as one segment or query value. */
+char *ctl_escape(const char *s);
+/* Prints "sheafctl: …" to standard error and returns `status`. */
+int ctl_say(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Prints a document as it was answered, for --json. Returns CTL_OK. */
+int ctl_print_json(json_t *json);
+
+/* A string member of an answer, borrowed; "" where absent or null. */
+const char *j_str(const json_t *o, const char *name);
+/* A number; `otherwise` where there is none. */
+int64_t j_int(const json_t *o, const char *name, int64_t otherwise);
+/* Whether a member is true. */
+bool j_true(const json_t *o, const char *name);
+/* An object or array, borrowed; NULL where there is none. */
+json_t *j_of(const json_t *o, const char *name);
+/* The reason member `name` in words: its text, else its code, else "". Borrowed. */
+const char *j_reason(const json_t *o, const char *name);
+
+/* The commands; what each takes is in main.c. */
+
+/* the farm. */
+int cmd_status(struct ctl *ctl);
+/* the tracks. */
+int cmd_tracks(struct ctl *ctl);
+/* what was built lately. */
+int cmd_builds(struct ctl *ctl);
+/* one build, track or job. */
+int cmd_show(struct ctl *ctl);
+/* a job's log. */
+int cmd_logs(struct ctl *ctl);
+/* build again. */
+int cmd_rebuild(struct ctl *ctl);
+/* cancel a build or a job. */
+int cmd_cancel(struct ctl *ctl);
+/* the boards, or a new one. */
+int cmd_boards(struct ctl *ctl);
+/* the upstreams. */
+int cmd_sources(struct ctl *ctl);
+/* look at an upstream now. */
+int cmd_poll(struct ctl *ctl);
+/* check a configuration. */
+int cmd_check(struct ctl *ctl);
+
+/* ctl/resolve.c */
+
+/* Whether `s` is a build's number. */
+bool ctl_is_number(const char *s);
+/* The id of the one track that `name` means: a track's id, or the name of an image that has only one.
+ * The caller owns *ret. */
+int ctl_resolve_track(struct ctl *ctl, const char *name, char **ret);
+/* The key of the job that the command's arguments mean: a key; or a build's number, or a track, and
+ * after it a platform unless there is only one job. The caller owns *ret. */
+int ctl_resolve_job(struct ctl *ctl, char **ret);

@@ -1,0 +1,294 @@
+/* sheafctl: the farm's command line. */
+#include "common/mem.h"
+#include "ctl/ctl.h"
+#include "sheaf-config.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <locale.h>
+#include <signal.h>
+
+#define DEFAULT_SOCKET "/run/sheaf/sheafd.sock"
+
+enum option_id {
+    OPT_HELP = 'h',
+    OPT_FOLLOW = 'f',
+    OPT_LIMIT = 'n',
+    OPT_SOCKET = 256,
+    OPT_URL,
+    OPT_TOKEN_FILE,
+    OPT_JSON,
+    OPT_COLOR,
+    OPT_VERSION,
+    OPT_NO_CACHE,
+    OPT_PLATFORM,
+    OPT_TRACK,
+    OPT_BEFORE,
+    OPT_FILE,
+    OPT_ATTEMPT,
+};
+
+/* Bits of the options that belong to some commands only. */
+enum { TAKES_FOLLOW = 1, TAKES_NO_CACHE = 2, TAKES_PLATFORM = 4, TAKES_PAGE = 8, TAKES_FILE = 16 };
+
+static const struct option long_options[] = {
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+    {"socket", required_argument, NULL, OPT_SOCKET},
+    {"url", required_argument, NULL, OPT_URL},
+    {"token-file", required_argument, NULL, OPT_TOKEN_FILE},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"color", required_argument, NULL, OPT_COLOR},
+    {"follow", no_argument, NULL, OPT_FOLLOW},
+    {"attempt", required_argument, NULL, OPT_ATTEMPT},
+    {"no-cache", no_argument, NULL, OPT_NO_CACHE},
+    {"platform", required_argument, NULL, OPT_PLATFORM},
+    {"track", required_argument, NULL, OPT_TRACK},
+    {"limit", required_argument, NULL, OPT_LIMIT},
+    {"before", required_argument, NULL, OPT_BEFORE},
+    {"file", required_argument, NULL, OPT_FILE},
+    {"secret-file", required_argument, NULL, OPT_FILE},
+    {NULL, 0, NULL, 0},
+};
+
+struct command {
+    const char *name;
+    int (*run)(struct ctl *ctl);
+    int min_args, max_args;
+    unsigned takes;
+    const char *usage, *summary, *help;
+};
+
+static const struct command commands[] = {
+    {"status", cmd_status, 0, 0, 0, "status",
+     "the farm: every track by platform, what runs, what is wrong",
+     "Shows every track with the state of each of its platforms, the jobs that run, and why any "
+     "track\n"
+     "is not what it should be.\n"},
+    {"tracks", cmd_tracks, 0, 1, 0, "tracks [IMAGE]", "the tracks, of all images or of one", ""},
+    {"builds", cmd_builds, 0, 0, TAKES_PAGE, "builds [--track ID] [-n N] [--before BUILD]",
+     "what was built lately, newest first",
+     "  --track ID      of this track only\n"
+     "  -n, --limit N   how many (20)\n"
+     "  --before BUILD  older ones than this\n"},
+    {"show", cmd_show, 1, 2, TAKES_PLATFORM, "show BUILD|TRACK|IMAGE|JOB [PLATFORM]",
+     "one build, track or job in full",
+     "A build is its number, a job its key (sha256:…), or a build or track with a platform:\n"
+     "  sheafctl show 17\n"
+     "  sheafctl show minideb@master:bookworm\n"
+     "  sheafctl show 17 linux/arm64\n"},
+    {"logs", cmd_logs, 1, 2, TAKES_PLATFORM | TAKES_FOLLOW,
+     "logs [-f] JOB | BUILD|TRACK [PLATFORM]", "a job's log",
+     "  -f, --follow    goes on until the job has ended, over further attempts too; the exit "
+     "status is\n"
+     "                  then the job's: 0 succeeded, 1 failed or cancelled\n"
+     "  --attempt ID    this attempt's instead of the newest's\n"},
+    {"rebuild", cmd_rebuild, 1, 1, TAKES_NO_CACHE | TAKES_PLATFORM,
+     "rebuild [--no-cache] [--platform P] TRACK|IMAGE", "build again though nothing has changed",
+     "  --no-cache      without the boards' layer caches\n"
+     "  --platform P    this platform only\n"},
+    {"cancel", cmd_cancel, 1, 2, TAKES_PLATFORM, "cancel BUILD | JOB | BUILD|TRACK PLATFORM",
+     "cancel a build, or one job of it", ""},
+    {"boards", cmd_boards, 0, 2, TAKES_FILE, "boards [add NAME [--file PATH]]",
+     "the boards; or make one known",
+     "boards add makes a board known, or gives it a new secret; the old one is void.\n"
+     "  --file PATH     writes the secret there, readable by its owner alone, instead of showing "
+     "it\n"},
+    {"sources", cmd_sources, 0, 0, 0, "sources", "the upstream repositories that are watched", ""},
+    {"poll", cmd_poll, 1, 1, 0, "poll SOURCE|IMAGE", "look at an upstream now",
+     "A git hook can call this, so that a push need not wait for the next poll.\n"},
+    {"check", cmd_check, 1, 1, 0, "check FILE", "is this farm.yaml good?",
+     "Checks a configuration without taking it. Each error is one line: file:line:column: key: "
+     "text.\n"},
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(*commands))
+
+static const char general_help[] =
+    "  --socket PATH      the coordinator's socket (" DEFAULT_SOCKET "; $SHEAF_SOCKET)\n"
+    "  --url URL          by TCP instead, as http://127.0.0.1:7431 ($SHEAF_URL)\n"
+    "  --token-file FILE  holds the token that changes need by TCP\n"
+    "  --json             print the coordinator's answer as it is\n"
+    "  --color WHEN       auto, always or never\n"
+    "  -h, --help         this; with a command, that command's\n"
+    "  --version\n";
+
+static const char exit_help[] = "Exit status: 0 done; 1 refused or failed; 2 wrong usage; 3 no "
+                                "such thing; 4 no coordinator answers.\n";
+
+static int help(const struct command *command)
+{
+    if (command) {
+        printf("usage: sheafctl %s\n\n%s\n\n%s\nFor all commands:\n%s\n%s", command->usage,
+               command->summary, command->help, general_help, exit_help);
+        return CTL_OK;
+    }
+    printf("usage: sheafctl [OPTION…] COMMAND [ARGUMENT…]\n\n");
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    printf("\n%s\n%s", general_help, exit_help);
+    return CTL_OK;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; name && i < N_COMMANDS; i++)
+        if (str_eq(commands[i].name, name))
+            return &commands[i];
+    return NULL;
+}
+
+static int read_token(struct ctl *ctl, const char *path)
+{
+    char token[512] = "";
+    cleanup_fclose FILE *f = fopen(path, "re");
+    if (!f || !fgets(token, sizeof(token), f))
+        return ctl_say(CTL_FAILED, "%s: no token in it", path);
+    token[strcspn(token, "\r\n")] = '\0';
+    free(ctl->authorization);
+    ctl->authorization = xasprintf("Bearer %s", token);
+    return CTL_OK;
+}
+
+static int set_color(struct ctl *ctl, const char *when)
+{
+    if (!str_eq(when, "auto") && !str_eq(when, "always") && !str_eq(when, "never"))
+        return ctl_say(CTL_USAGE, "--color takes auto, always or never");
+    if (!str_eq(when, "auto"))
+        ctl->colors = str_eq(when, "always");
+    return CTL_OK;
+}
+
+static int set_number(long *ret, const char *name, const char *text)
+{
+    char *end;
+    long v = strtol(text, &end, 10);
+    if (*end || v <= 0 || v == LONG_MAX)
+        return ctl_say(CTL_USAGE, "%s takes a number", name);
+    *ret = v;
+    return CTL_OK;
+}
+
+/* An option that belongs to some commands; *takes collects which were given. */
+static int take_command_option(struct ctl *ctl, int id, unsigned *takes)
+{
+    switch (id) {
+    case OPT_FOLLOW:
+        ctl->follow = true;
+        *takes |= TAKES_FOLLOW;
+        return CTL_OK;
+    case OPT_ATTEMPT:
+        ctl->attempt = optarg;
+        *takes |= TAKES_FOLLOW;
+        return CTL_OK;
+    case OPT_NO_CACHE:
+        ctl->no_cache = true;
+        *takes |= TAKES_NO_CACHE;
+        return CTL_OK;
+    case OPT_PLATFORM:
+        ctl->platform = optarg;
+        *takes |= TAKES_PLATFORM;
+        return CTL_OK;
+    case OPT_FILE:
+        ctl->file = optarg;
+        *takes |= TAKES_FILE;
+        return CTL_OK;
+    default: /* getopt has said what is wrong */
+        return CTL_USAGE;
+    }
+}
+
+static int take_option(struct ctl *ctl, int id, unsigned *takes)
+{
+    switch (id) {
+    case OPT_SOCKET:
+        ctl->socket = optarg;
+        ctl->url = NULL;
+        return CTL_OK;
+    case OPT_URL:
+        ctl->url = optarg;
+        return CTL_OK;
+    case OPT_TOKEN_FILE:
+        return read_token(ctl, optarg);
+    case OPT_JSON:
+        ctl->json = true;
+        return CTL_OK;
+    case OPT_COLOR:
+        return set_color(ctl, optarg);
+    case OPT_TRACK:
+        ctl->track = optarg;
+        *takes |= TAKES_PAGE;
+        return CTL_OK;
+    case OPT_LIMIT:
+        *takes |= TAKES_PAGE;
+        return set_number(&ctl->limit, "--limit", optarg);
+    case OPT_BEFORE:
+        *takes |= TAKES_PAGE;
+        return set_number(&ctl->before, "--before", optarg);
+    default:
+        return take_command_option(ctl, id, takes);
+    }
+}
+
+/* Reads the command line; *ret_help is set by --help. */
+static int parse(struct ctl *ctl, int argc, char **argv, unsigned *takes, bool *ret_help)
+{
+    int id;
+    while ((id = getopt_long(argc, argv, "hfn:", long_options, NULL)) != -1) {
+        if (id == OPT_HELP) {
+            *ret_help = true;
+            continue;
+        }
+        if (id == OPT_VERSION) {
+            printf("sheafctl %s\n", SHEAF_VERSION);
+            exit(CTL_OK);
+        }
+        int r = take_option(ctl, id, takes);
+        if (r != CTL_OK)
+            return r;
+    }
+    if (optind < argc) {
+        ctl->command = argv[optind];
+        ctl->args = argv + optind + 1;
+        ctl->n_args = argc - optind - 1;
+    }
+    return CTL_OK;
+}
+
+static int run(struct ctl *ctl, const struct command *command, unsigned takes)
+{
+    if (takes & ~command->takes)
+        return ctl_say(CTL_USAGE, "that option is not %s's: sheafctl %s", command->name,
+                       command->usage);
+    if (ctl->n_args < command->min_args || ctl->n_args > command->max_args)
+        return ctl_say(CTL_USAGE, "usage: sheafctl %s", command->usage);
+    ctl->sync = http_sync_new();
+    int r = command->run(ctl);
+    http_sync_free(ctl->sync);
+    return fflush(stdout) == 0 ? r : CTL_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    const char *socket = getenv("SHEAF_SOCKET"), *url = getenv("SHEAF_URL");
+    struct ctl ctl = {.socket = socket && *socket ? socket : DEFAULT_SOCKET,
+                      .url = url && *url ? url : NULL};
+    unsigned takes = 0;
+    bool wants_help = false;
+    setlocale(LC_CTYPE, "C.UTF-8");
+    signal(SIGPIPE, SIG_DFL);
+    ctl.colors = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+    int r = parse(&ctl, argc, argv, &takes, &wants_help);
+    if (r != CTL_OK)
+        return r;
+    const struct command *command = find_command(ctl.command);
+    if (wants_help && (command || !ctl.command))
+        return help(command);
+    if (!ctl.command)
+        return ctl_say(CTL_USAGE, "which command? (sheafctl --help)");
+    if (!command)
+        return ctl_say(CTL_USAGE, "no command %s (sheafctl --help)", ctl.command);
+    r = run(&ctl, command, takes);
+    free(ctl.authorization);
+    return r;
+}

@@ -1,0 +1,192 @@
+/* Boards.
+ *
+ *     happy path     joining -> online (its first poll) -> draining -> offline
+ *     failure modes  no poll for a term: offline, back online with its next poll; blamed too often: quarantined
+ *                    until its agent is started anew */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/schedule.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+
+#define BIT(s) (1u << (s))
+
+static const unsigned allowed[] = {
+    [BOARD_JOINING] = BIT(BOARD_ONLINE) | BIT(BOARD_DRAINING) | BIT(BOARD_OFFLINE),
+    [BOARD_ONLINE] = BIT(BOARD_DRAINING) | BIT(BOARD_OFFLINE) | BIT(BOARD_QUARANTINED),
+    [BOARD_DRAINING] = BIT(BOARD_ONLINE) | BIT(BOARD_OFFLINE) | BIT(BOARD_QUARANTINED),
+    [BOARD_OFFLINE] = BIT(BOARD_ONLINE) | BIT(BOARD_DRAINING) | BIT(BOARD_QUARANTINED),
+    [BOARD_QUARANTINED] = BIT(BOARD_OFFLINE) | BIT(BOARD_ONLINE),
+};
+
+struct board *board_find(const struct model *m, const char *name)
+{
+    struct board *b = NULL;
+    HASH_FIND_STR(m->boards, name, b);
+    return b;
+}
+
+void board_add(struct model *m, struct board *b)
+{
+    b->temperature = NAN;
+    HASH_ADD_KEYPTR(hh, m->boards, b->name, strlen(b->name), b);
+}
+
+/* What waits for a board may go on, or has to say why it does not. */
+static void plan_waiting(struct model *m)
+{
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->state == TRACK_BUILDING ||
+            (t->state == TRACK_WAITING && t->reason.code == REASON_BASE_BUILDING))
+            model_plan_later(m, t);
+}
+
+void board_move(struct model *m, struct board *b, enum board_state state)
+{
+    if (b->state == state)
+        return;
+    assert(allowed[b->state] & BIT(state));
+    b->state = state;
+    model_touch(m, b);
+    m->dispatch = true;
+    plan_waiting(m);
+}
+
+static void decode_facts(struct board *b, const struct wire_facts *facts)
+{
+    memset(b->native, 0, sizeof(b->native));
+    memset(b->emulated, 0, sizeof(b->emulated));
+    enum platform p;
+    VEC_FOREACH (&facts->platforms, name)
+        if (platform_parse(*name, &p, NULL) == 0)
+            b->native[p] = true;
+    VEC_FOREACH (&facts->emulated, name)
+        if (platform_parse(*name, &p, NULL) == 0)
+            b->emulated[p] = !b->native[p];
+    b->slots = facts->slots;
+    b->memory = facts->memory;
+    b->kind_rootfs = strvec_has(&facts->kinds, "rootfs");
+    b->kind_dockerfile = strvec_has(&facts->kinds, "dockerfile");
+    strvec_done(&b->labels);
+    VEC_FOREACH (&facts->labels, label)
+        strvec_add(&b->labels, *label);
+}
+
+/* What the newest builder at hand cannot parse is refused before dispatch. */
+static void note_buildah(struct model *m, const char *version)
+{
+    struct version ours, theirs;
+    if (!version || version_parse(version, &theirs) < 0)
+        return;
+    if (m->buildah && version_parse(m->buildah, &ours) == 0 && version_cmp(&theirs, &ours) <= 0)
+        return;
+    str_replace(&m->buildah, version);
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        for (int p = 0; p < PLATFORM_COUNT; p++)
+            if (t->slots[p])
+                t->slots[p]->parsed = NULL;
+    plan_all(m);
+}
+
+void board_decode(struct model *m, struct board *b)
+{
+    struct wire_facts facts = {0};
+    if (!b->facts || wire_facts_decode(b->facts, strlen(b->facts), &facts, NULL) < 0)
+        return;
+    decode_facts(b, &facts);
+    note_buildah(m, wire_map_get(&facts.builders, "buildah"));
+    wire_facts_done(&facts);
+}
+
+int64_t board_slots(const struct model *m, const struct board *b)
+{
+    const struct farm_board_rule *rule = farm_board_rule(m->farm, b->name);
+    return rule && rule->slots && rule->slots < b->slots ? rule->slots : b->slots;
+}
+
+char *board_why_not(const struct model *m, const struct board *b)
+{
+    const struct farm_board_rule *rule = farm_board_rule(m->farm, b->name);
+    int64_t min_disk = rule ? rule->min_disk : m->farm->min_disk;
+    if (b->state != BOARD_ONLINE)
+        return xasprintf("is %s", board_state_names[b->state]);
+    if (b->draining)
+        return xstrdup("is draining");
+    if (rule && rule->max_temperature && b->temperature > rule->max_temperature)
+        return xasprintf("is hot (%.0f of %d degrees)", b->temperature, rule->max_temperature);
+    if (b->disk_free < min_disk)
+        return xasprintf("is low on disk (%" PRId64 " of %" PRId64 " MiB)", b->disk_free >> 20,
+                         min_disk >> 20);
+    return NULL;
+}
+
+/* ---- events ---- */
+
+void model_on_board_added(struct model *m, const char *name, const char *secret_hash)
+{
+    struct board *b = board_find(m, name);
+    if (!b) {
+        b = xnew(struct board);
+        b->row.table = TABLE_BOARD;
+        b->name = xstrdup(name);
+        b->joined_at = m->wall;
+        board_add(m, b);
+    }
+    str_replace(&b->secret_hash, secret_hash);
+    model_touch(m, b);
+}
+
+const char *model_board_by_secret(const struct model *m, const char *secret_hash)
+{
+    for (const struct board *b = m->boards; b; b = b->hh.next)
+        if (str_eq(b->secret_hash, secret_hash))
+            return b->name;
+    return NULL;
+}
+
+/* A long poll that found nothing is answered empty in the end. */
+static void poll_over(struct model *m, struct board *b)
+{
+    if (b->poll && b->poll_due <= m->mono)
+        board_reply_poll(m, b, true);
+    else if (b->poll)
+        model_timer(m, b->poll_due);
+}
+
+static void lose_lease(struct model *m, struct attempt *a)
+{
+    struct job *j = a->job;
+    bool running = a->state == ATTEMPT_RUNNING;
+    attempt_move(m, a, ATTEMPT_LOST);
+    a->kind = FAILURE_INFRA;
+    if (j->live == a && (j->state == JOB_LEASED || j->state == JOB_RUNNING))
+        job_attempt_lost(m, j, a, running);
+}
+
+static void leases_due(struct model *m, struct board *b)
+{
+    VEC_FOREACH (&b->leases, it) {
+        struct attempt *a = *it;
+        if (a->state == ATTEMPT_LOST)
+            continue;
+        if (a->due <= m->mono)
+            lose_lease(m, a);
+        else
+            model_timer(m, a->due);
+    }
+}
+
+void board_timer(struct model *m)
+{
+    for (struct board *b = m->boards; b; b = b->hh.next) {
+        poll_over(m, b);
+        leases_due(m, b);
+        bool there = b->state == BOARD_ONLINE || b->state == BOARD_DRAINING;
+        if (there && b->due <= m->mono)
+            board_move(m, b, BOARD_OFFLINE);
+        else if (there)
+            model_timer(m, b->due);
+    }
+}

@@ -1,0 +1,223 @@
+/* A build: bringing one track up to date, one job a platform.
+ *
+ *     happy path     waiting -> running -> publishing -> published
+ *     also           running -> unchanged (equal output), -> held -> publishing (released)
+ *     failure modes  failed (a required job), superseded (newer keys), cancelled (a person) */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/slot_text.h"
+
+#include <assert.h>
+#include <stdarg.h>
+
+#define BIT(s) (1u << (s))
+#define ENDS                                                                                       \
+    (BIT(BUILD_PUBLISHED) | BIT(BUILD_UNCHANGED) | BIT(BUILD_FAILED) | BIT(BUILD_SUPERSEDED) |     \
+     BIT(BUILD_CANCELLED))
+
+static const unsigned allowed[] = {
+    [BUILD_WAITING] = BIT(BUILD_RUNNING) | BIT(BUILD_HELD) | BIT(BUILD_PUBLISHING) | ENDS,
+    [BUILD_RUNNING] = BIT(BUILD_HELD) | BIT(BUILD_PUBLISHING) | ENDS,
+    [BUILD_HELD] = BIT(BUILD_PUBLISHING) | ENDS,
+    [BUILD_PUBLISHING] = BIT(BUILD_RUNNING) | BIT(BUILD_HELD) | ENDS,
+    [BUILD_PUBLISHED] = 0,
+    [BUILD_UNCHANGED] = 0,
+    [BUILD_FAILED] = 0,
+    [BUILD_SUPERSEDED] = 0,
+    [BUILD_CANCELLED] = 0,
+};
+
+bool build_active(const struct build *b)
+{
+    return allowed[b->state] != 0;
+}
+
+void build_move(struct model *m, struct build *b, enum build_state state)
+{
+    assert(allowed[b->state] & BIT(state));
+    b->state = state;
+    model_touch(m, b);
+}
+
+/* The build wants its jobs no longer; a job that nothing else wants is cancelled. */
+static void release_jobs(struct model *m, struct build *b)
+{
+    VEC_FOREACH (&b->jobs, bj) {
+        struct job *j = (*bj)->job;
+        for (size_t i = 0; i < j->builds.n; i++)
+            if (j->builds.items[i] == b) {
+                vec_remove(&j->builds, i);
+                break;
+            }
+        if (!j->builds.n && job_under_way(j))
+            job_cancel(m, j, b->state == BUILD_CANCELLED);
+    }
+}
+
+void build_end(struct model *m, struct build *b, enum build_state state, enum reason_code code,
+               const char *fmt, ...)
+{
+    char *text = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    if (vasprintf(&text, fmt, ap) < 0)
+        abort();
+    va_end(ap);
+    build_move(m, b, state);
+    b->end_code = code;
+    free(b->end);
+    b->end = text;
+    b->finished_at = m->wall;
+    if (state == BUILD_SUPERSEDED || state == BUILD_CANCELLED)
+        release_jobs(m, b);
+}
+
+/* ---- does it want what is wanted now? ---- */
+
+static const struct build_job *find_job(const struct build *b, enum platform p)
+{
+    VEC_FOREACH (&b->jobs, bj)
+        if ((*bj)->platform == p)
+            return *bj;
+    return NULL;
+}
+
+static bool matches(const struct build *b, const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        const struct build_job *bj = find_job(b, (enum platform)p);
+        bool ready = s && s->state == SLOT_READY;
+        if (ready != (bj != NULL))
+            return false;
+        if (bj && (!str_eq(bj->job_key, s->key) || bj->required == s->optional))
+            return false;
+    }
+    return true;
+}
+
+/* ---- why it is made ---- */
+
+/* The first slot whose key differs from that of its last success. */
+static const struct slot *changed_slot(const struct track *t)
+{
+    const struct slot *first = NULL;
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if (!s || s->state != SLOT_READY)
+            continue;
+        if (!str_eq(s->last_key, s->key))
+            return s;
+        first = first ? first : s;
+    }
+    return first;
+}
+
+static void explain(struct model *m, struct track *t, struct build *b)
+{
+    const struct slot *s = changed_slot(t);
+    const struct job *last = s->last_key ? job_find(m, s->last_key) : NULL;
+    cleanup_free char *difference = last ? key_difference(last->inputs, s->inputs) : NULL;
+    b->class = CLASS_SOURCE;
+    if (t->asked) {
+        b->class = CLASS_PERSON;
+        b->why_code = REASON_REBUILD_ASKED;
+        b->why = xstrdup("asked for");
+    } else if (!last) {
+        b->why_code = REASON_FIRST_BUILD;
+        b->why = xstrdup("never built before");
+    } else {
+        b->why_code = REASON_INPUT_CHANGED;
+        b->why = xasprintf("%s: %s", s->platform_name,
+                           difference ? difference : "the set of platforms changed");
+        if (difference && str_starts(difference, "base ") && !strstr(difference, "; "))
+            b->class = CLASS_RIPPLE;
+    }
+    t->asked = false;
+}
+
+/* ---- making it ---- */
+
+/* A failure and a person's cancellation settle a key until a person asks. */
+static bool want_again(const struct job *j, enum build_class class)
+{
+    if (j->state == JOB_CANCELLED && !j->settled)
+        return true;
+    return class == CLASS_PERSON && (j->state == JOB_CANCELLED || j->state == JOB_FAILED);
+}
+
+static void add_job(struct model *m, struct build *b, struct slot *s)
+{
+    struct build_job *bj = xnew(struct build_job);
+    bj->row.table = TABLE_BUILD_JOB;
+    bj->build = b->id;
+    bj->platform = s->platform;
+    bj->platform_name = xstrdup(s->platform_name);
+    bj->job_key = xstrdup(s->key);
+    bj->required = !s->optional;
+    if (!s->job)
+        s->job = job_make(m, s, b->class);
+    else if (want_again(s->job, b->class))
+        job_want(m, s->job, b->class);
+    bj->job = s->job;
+    vec_push(&bj->job->builds, b);
+    vec_push(&b->jobs, bj);
+    model_touch(m, bj);
+}
+
+static struct build *make(struct model *m, struct track *t)
+{
+    struct build *b = xnew(struct build);
+    b->row.table = TABLE_BUILD;
+    b->id = model_next(m, "next build");
+    b->track = t;
+    b->track_id = xstrdup(t->id);
+    b->commit = xstrdup(t->ref->commit);
+    b->created_at = m->wall;
+    explain(m, t, b);
+    HASH_ADD(hh, m->builds, id, sizeof(b->id), b);
+    model_touch(m, b);
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p] && t->slots[p]->state == SLOT_READY)
+            add_job(m, b, t->slots[p]);
+    return b;
+}
+
+void build_free(struct model *m, struct build *b)
+{
+    VEC_FOREACH (&b->jobs, bj) {
+        row_done(TABLE_BUILD_JOB, *bj);
+        free(*bj);
+    }
+    vec_free(&b->jobs);
+    HASH_DEL(m->builds, b);
+    row_done(TABLE_BUILD, b);
+    free(b);
+}
+
+/* The build that was the latest is history: the store keeps it. */
+static void retire(struct model *m, struct build *b)
+{
+    if (build_active(b))
+        build_end(m, b, BUILD_SUPERSEDED, REASON_SUPERSEDED, "newer inputs");
+    else
+        release_jobs(m, b);
+    vec_push(&m->retired_builds, b);
+}
+
+void build_sync(struct model *m, struct track *t)
+{
+    struct build *old = t->current;
+    if (old && matches(old, t) && !(t->asked && !build_active(old)))
+        return;
+    /* design rule 6: superseded twice in a row, it may finish and publish. */
+    if (old && build_active(old) && t->superseded >= 2 && !t->asked)
+        return;
+    bool superseded = old && build_active(old);
+    t->superseded = superseded ? t->superseded + 1 : t->superseded;
+    t->current = make(m, t);
+    t->build = t->current->id;
+    model_touch(m, t);
+    if (old)
+        retire(m, old); /* after: a job that both want goes on */
+}

@@ -1,0 +1,147 @@
+/* Build contexts: what the files of a commit are. The git worker reads them once; the answer never changes.
+ *
+ *     happy path     asked -> known
+ *     failure modes  the worker failed: asked again after a back-off; the tree is refused: known, with an error */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+
+/* design.md, "The key": an epoch is at least 2000-01-01. */
+#define EPOCH_MIN 946684800
+
+static char *context_hash_key(const char *source, const char *commit, const char *path,
+                              const char *dockerfile)
+{
+    return xasprintf("%s\n%s\n%s\n%s", source, commit, path, dockerfile);
+}
+
+static struct context *find(const struct model *m, const char *source, const char *commit,
+                            const char *path, const char *dockerfile)
+{
+    cleanup_free char *key = context_hash_key(source, commit, path, dockerfile);
+    struct context *c = NULL;
+    HASH_FIND_STR(m->contexts, key, c);
+    return c;
+}
+
+static void ask(struct model *m, struct context *c, const char *ref)
+{
+    if (ref)
+        str_replace(&c->ref, ref);
+    c->asked = true;
+    c->retry_due = 0;
+    struct effect *e = model_effect(m, EFFECT_INSPECT);
+    e->source = xstrdup(c->source);
+    e->ref = xstrdup(c->ref);
+    e->commit = xstrdup(c->commit);
+    e->path = xstrdup(c->path);
+    e->dockerfile = *c->dockerfile ? xstrdup(c->dockerfile) : NULL;
+}
+
+void context_add(struct model *m, struct context *c)
+{
+    c->hash_key = context_hash_key(c->source, c->commit, c->path, c->dockerfile);
+    HASH_ADD_KEYPTR(hh, m->contexts, c->hash_key, strlen(c->hash_key), c);
+}
+
+struct context *context_get(struct model *m, const char *source, const char *ref,
+                            const char *commit, const char *path, const char *dockerfile)
+{
+    struct context *c = find(m, source, commit, path, dockerfile);
+    if (c)
+        return c;
+    c = xnew(struct context);
+    c->row.table = TABLE_CONTEXT;
+    c->source = xstrdup(source);
+    c->commit = xstrdup(commit);
+    c->path = xstrdup(path);
+    c->dockerfile = xstrdup(dockerfile);
+    context_add(m, c);
+    ask(m, c, ref);
+    return c;
+}
+
+static struct epoch *find_epoch(const struct model *m, const char *source, const char *context_id)
+{
+    cleanup_free char *key = xasprintf("%s\n%s", source, context_id);
+    struct epoch *e = NULL;
+    HASH_FIND_STR(m->epochs, key, e);
+    return e;
+}
+
+int64_t context_epoch(const struct model *m, const char *source, const char *context_id)
+{
+    const struct epoch *e = find_epoch(m, source, context_id);
+    return e ? e->time : 0;
+}
+
+void epoch_add(struct model *m, struct epoch *e)
+{
+    e->hash_key = xasprintf("%s\n%s", e->source, e->context_id);
+    HASH_ADD_KEYPTR(hh, m->epochs, e->hash_key, strlen(e->hash_key), e);
+}
+
+static void epoch_first_seen(struct model *m, const struct context *c)
+{
+    if (!c->id || find_epoch(m, c->source, c->id))
+        return;
+    struct epoch *e = xnew(struct epoch);
+    e->row.table = TABLE_EPOCH;
+    e->source = xstrdup(c->source);
+    e->context_id = xstrdup(c->id);
+    e->time = c->time > EPOCH_MIN ? c->time : EPOCH_MIN;
+    epoch_add(m, e);
+    model_touch(m, e);
+}
+
+static void plan_dependents(struct model *m, const struct context *c)
+{
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->image && t->ref && str_eq(t->image->source, c->source) &&
+            str_eq(t->ref->commit, c->commit))
+            model_plan_later(m, t);
+}
+
+void model_on_context(struct model *m, const char *source, const char *commit, const char *path,
+                      const char *dockerfile, const struct context_facts *facts)
+{
+    struct context *c = find(m, source, commit, path, dockerfile ? dockerfile : "");
+    if (!c || c->known)
+        return;
+    c->asked = false;
+    c->known = true;
+    c->exists = facts->exists;
+    str_replace(&c->id, facts->id);
+    str_replace(&c->dockerfile_text, facts->dockerfile_text);
+    str_replace(&c->error, facts->error);
+    c->time = facts->time;
+    c->size = facts->size;
+    model_touch(m, c);
+    epoch_first_seen(m, c);
+    plan_dependents(m, c);
+}
+
+void model_on_context_failed(struct model *m, const char *source, const char *commit,
+                             const char *path, const char *dockerfile, const char *error)
+{
+    struct context *c = find(m, source, commit, path, dockerfile ? dockerfile : "");
+    if (!c || c->known)
+        return;
+    c->asked = false;
+    c->failures++;
+    str_replace(&c->error, error);
+    c->retry_due = m->mono + model_backoff(c->failures);
+    model_timer(m, c->retry_due);
+    plan_dependents(m, c);
+}
+
+void context_timer(struct model *m)
+{
+    for (struct context *c = m->contexts; c; c = c->hh.next) {
+        if (!c->retry_due)
+            continue;
+        if (c->retry_due <= m->mono)
+            ask(m, c, NULL);
+        else
+            model_timer(m, c->retry_due);
+    }
+}

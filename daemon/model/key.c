@@ -1,0 +1,182 @@
+/* The key of a job: the hash of a canonical list of named inputs. An input at its default is left out, so that
+ * one added by a later release rebuilds nothing. */
+#include "common/digest.h"
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/slot_text.h"
+
+#include <jansson.h>
+
+/* ---- building the list: [["name", value], ...] ---- */
+
+static void add(json_t *list, const char *name, json_t *value)
+{
+    json_array_append_new(list, json_pack("[s,o]", name, value));
+}
+
+static void add_text(json_t *list, const char *name, const char *value)
+{
+    if (value)
+        add(list, name, json_string(value));
+}
+
+static json_t *strings(const strvec *v)
+{
+    json_t *array = json_array();
+    VEC_FOREACH (v, s)
+        json_array_append_new(array, json_string(*s));
+    return array;
+}
+
+static int pair_cmp(const void *a, const void *b)
+{
+    return strcmp((*(const struct farm_pair *const *)a)->name,
+                  (*(const struct farm_pair *const *)b)->name);
+}
+
+static void add_pairs(json_t *list, const char *name, const farm_pairs *pairs, struct model *m,
+                      const struct slot *s)
+{
+    if (!pairs->n)
+        return;
+    const struct farm_pair **sorted = xcalloc(pairs->n, sizeof(*sorted));
+    for (size_t i = 0; i < pairs->n; i++)
+        sorted[i] = &pairs->items[i];
+    qsort(sorted, pairs->n, sizeof(*sorted), pair_cmp);
+    for (size_t i = 0; i < pairs->n; i++) {
+        cleanup_free char *key = xasprintf("%s %s", name, sorted[i]->name);
+        cleanup_free char *value = slot_expand(m, s, sorted[i]->value);
+        add_text(list, key, value);
+    }
+    free(sorted);
+}
+
+static void add_recipe(json_t *list, struct model *m, const struct slot *s)
+{
+    const struct farm_image *image = s->t->image;
+    if (image->kind == FARM_KIND_ROOTFS) {
+        add_text(list, "script", image->script);
+        add_text(list, "variant", s->t->variant);
+        return;
+    }
+    cleanup_free char *target = slot_expand(m, s, image->target);
+    char digest[DIGEST_SIZE];
+    digest_of(s->context->dockerfile_text, strlen(s->context->dockerfile_text), digest);
+    add_text(list, "dockerfile", digest);
+    add_text(list, "target", target);
+}
+
+static void add_config(json_t *list, struct model *m, const struct slot *s)
+{
+    const struct farm_image *image = s->t->image;
+    add_pairs(list, "argument", &image->args, m, s);
+    if (image->has_cmd)
+        add(list, "cmd", strings(&image->cmd));
+    if (image->has_entrypoint)
+        add(list, "entrypoint", strings(&image->entrypoint));
+    add_pairs(list, "env", &image->env, m, s);
+    add_pairs(list, "label", &image->labels, m, s);
+    add_text(list, "workdir", image->workdir);
+    add_text(list, "user", image->user);
+    add_text(list, "test", image->test);
+    if (image->media_type == FARM_MEDIA_DOCKER)
+        add_text(list, "media type", "docker");
+    if (image->compression == FARM_COMPRESSION_ZSTD)
+        add_text(list, "compression", "zstd");
+    if (image->emulated)
+        add(list, "emulated", json_true());
+}
+
+int64_t key_epoch(struct model *m, const struct slot *s)
+{
+    return context_epoch(m, s->context->source, s->context->id);
+}
+
+const char *key_packing(const struct farm_image *image)
+{
+    if (image->media_type == FARM_MEDIA_DOCKER)
+        return "docker+gzip";
+    return image->compression == FARM_COMPRESSION_ZSTD ? "oci+zstd" : "oci+gzip";
+}
+
+void key_compute(struct model *m, struct slot *s)
+{
+    json_t *list = json_array();
+    add(list, "version", json_integer(1));
+    add_text(list, "repository", s->t->image->repository);
+    add_text(list, "platform", s->platform_name);
+    add_text(list, "kind", s->t->image->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile");
+    add_recipe(list, m, s);
+    add_text(list, "context", s->context->id);
+    VEC_FOREACH (&s->pins, pin) {
+        cleanup_free char *name = xasprintf("base %s", pin->reference);
+        add_text(list, name, pin->content);
+    }
+    add_config(list, m, s);
+    add(list, "epoch", json_integer(key_epoch(m, s)));
+    if (s->rebuild)
+        add(list, "rebuild", json_integer(s->rebuild));
+    free(s->inputs);
+    s->inputs = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    char digest[DIGEST_SIZE];
+    digest_of(s->inputs, strlen(s->inputs), digest);
+    str_replace(&s->key, digest);
+}
+
+/* ---- comparing two lists ---- */
+
+static json_t *find_input(json_t *list, const char *name)
+{
+    size_t i;
+    json_t *pair;
+    json_array_foreach (list, i, pair)
+        if (str_eq(json_string_value(json_array_get(pair, 0)), name))
+            return json_array_get(pair, 1);
+    return NULL;
+}
+
+/* A value as a person reads it: digests cut to twelve digits. */
+static char *value_text(json_t *value)
+{
+    if (!value)
+        return xstrdup("nothing");
+    if (!json_is_string(value)) {
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        return text ? text : xstrdup("?");
+    }
+    const char *s = json_string_value(value);
+    if (str_starts(s, "sha256:"))
+        return xstrndup(s + 7, 12);
+    return strlen(s) > 60 ? xasprintf("%.60s…", s) : xstrdup(s);
+}
+
+static void add_difference(struct strbuf *b, const char *name, json_t *before, json_t *after)
+{
+    cleanup_free char *from = value_text(before), *to = value_text(after);
+    if (b->n)
+        strbuf_add(b, "; ");
+    strbuf_addf(b, "%s changed from %s to %s", name, from, to);
+}
+
+char *key_difference(const char *old_inputs, const char *new_inputs)
+{
+    json_t *before = json_loads(old_inputs, 0, NULL), *after = json_loads(new_inputs, 0, NULL),
+           *pair;
+    cleanup_strbuf struct strbuf b = {0};
+    size_t i;
+    json_array_foreach (after, i, pair) {
+        const char *name = json_string_value(json_array_get(pair, 0));
+        json_t *was = find_input(before, name), *is = json_array_get(pair, 1);
+        if (!was || !json_equal(was, is))
+            add_difference(&b, name, was, is);
+    }
+    json_array_foreach (before, i, pair) {
+        const char *name = json_string_value(json_array_get(pair, 0));
+        if (!find_input(after, name))
+            add_difference(&b, name, json_array_get(pair, 1), NULL);
+    }
+    json_decref(before);
+    json_decref(after);
+    return b.n ? strbuf_steal(&b) : NULL;
+}

@@ -1,0 +1,379 @@
+/* What boards say, and what they are answered (design.md, section 6).
+ *
+ * Only leases that a poll lists are renewed. One that was granted and is not in the next poll was lost with the
+ * answer: requeued, nobody blamed. One that is listed but not current is cancelled. */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/schedule.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define POLL_MS        30000
+#define BLAMES_AT_MOST 3
+
+static void reply(struct model *m, uint64_t token, int status, char *body)
+{
+    struct effect *e = model_effect(m, EFFECT_REPLY);
+    e->token = token;
+    e->status = status;
+    e->body = body;
+}
+
+static void refuse(struct model *m, uint64_t token, int status, const char *text)
+{
+    struct wire_error error = {.error = (char *)(uintptr_t)text};
+    reply(m, token, status, wire_error_encode(&error));
+}
+
+/* ---- session ---- */
+
+static bool holds(const wire_held_list *held, const struct attempt *a)
+{
+    VEC_FOREACH (held, h)
+        if (str_eq(h->lease, a->lease) && h->epoch == a->epoch)
+            return true;
+    return false;
+}
+
+/* Whether the board may go on with what it says it holds. */
+static struct attempt *current(const struct model *m, const struct board *b,
+                               const struct wire_held *h)
+{
+    struct attempt *a = attempt_find(m, h->lease);
+    bool ours = a && a->board == b && a->epoch == h->epoch && a->job->live == a && !a->cancel;
+    return ours ? a : NULL;
+}
+
+/* The agent was started anew, or forgot: what it does not hold any more is not running. */
+static void drop_unheld(struct model *m, struct board *b, const wire_held_list *held)
+{
+    for (size_t i = b->leases.n; i-- > 0;) {
+        struct attempt *a = b->leases.items[i];
+        if (holds(held, a))
+            continue;
+        struct job *j = a->job;
+        bool was_live = j->live == a && (j->state == JOB_LEASED || j->state == JOB_RUNNING);
+        if (a->state != ATTEMPT_LOST)
+            attempt_move(m, a, ATTEMPT_LOST);
+        if (was_live)
+            job_attempt_lost(m, j, a, false);
+        attempt_end(m, a);
+    }
+}
+
+static void reattach(struct model *m, struct board *b, const wire_held_list *held, strvec *cancel)
+{
+    VEC_FOREACH (held, h) {
+        struct attempt *a = current(m, b, h);
+        if (a)
+            attempt_reattach(m, a, b);
+        else
+            strvec_add(cancel, h->lease);
+    }
+}
+
+static char *random_session(struct model *m)
+{
+    uint64_t n[2];
+    m->hooks.random(m->hooks.data, n, sizeof(n));
+    return xasprintf("S%016" PRIx64 "%016" PRIx64, n[0], n[1]);
+}
+
+static void come_online(struct model *m, struct board *b)
+{
+    b->due = m->mono + m->farm->lease_term_ms;
+    model_timer(m, b->due);
+    b->seen_at = m->wall;
+    if (b->state != BOARD_QUARANTINED)
+        board_move(m, b, b->draining ? BOARD_DRAINING : BOARD_ONLINE);
+}
+
+void model_on_session(struct model *m, const char *board, const struct wire_session_request *req,
+                      uint64_t token)
+{
+    struct board *b = board_find(m, board);
+    if (!b) {
+        refuse(m, token, 401, "no such board");
+        return;
+    }
+    if (b->state == BOARD_QUARANTINED && !str_eq(b->boot, req->boot)) {
+        b->blames = 0;
+        board_move(m, b, BOARD_OFFLINE);
+    }
+    board_reply_poll(m, b, true);
+    free(b->session);
+    b->session = random_session(m);
+    str_replace(&b->boot, req->boot);
+    free(b->facts);
+    b->facts = wire_facts_encode(&req->facts);
+    board_decode(m, b);
+    model_touch(m, b);
+    b->draining = false;
+    drop_unheld(m, b, &req->held);
+    struct wire_session_response answer = {.session = b->session,
+                                           .board = b->name,
+                                           .term_ms = m->farm->lease_term_ms,
+                                           .poll_ms = POLL_MS};
+    reattach(m, b, &req->held, &answer.cancel);
+    come_online(m, b);
+    reply(m, token, 200, wire_session_response_encode(&answer));
+    strvec_done(&answer.cancel);
+}
+
+/* ---- poll ---- */
+
+static void fill_lease(const struct attempt *a, struct wire_lease *lease)
+{
+    lease->lease = xstrdup(a->lease);
+    lease->epoch = a->epoch;
+    lease->secret = xstrdup(a->secret);
+    struct err err = ERR_INIT;
+    if (wire_job_decode(a->job->spec, strlen(a->job->spec), &lease->job, &err) < 0)
+        abort(); /* we wrote it */
+    lease->job.emulated = a->board->emulated[a->job->platform];
+    lease->job.no_cache = a->job->no_cache;
+}
+
+void board_reply_poll(struct model *m, struct board *b, bool even_empty)
+{
+    if (!b->poll)
+        return;
+    struct wire_poll_response answer = {.seq = b->seq};
+    VEC_FOREACH (&b->leases, it) {
+        struct attempt *a = *it;
+        if (a->cancel && !a->told) {
+            strvec_add(&answer.cancel, a->lease);
+            a->told = true;
+        } else if (a->state == ATTEMPT_GRANTED && !a->cancel && a->granted_seq == b->seq &&
+                   !a->sent) {
+            vec_push(&answer.leases, (struct wire_lease){0});
+            fill_lease(a, &answer.leases.items[answer.leases.n - 1]);
+            a->sent = true;
+        }
+    }
+    VEC_FOREACH (&b->unknown, lease)
+        strvec_add(&answer.cancel, *lease);
+    if (answer.cancel.n || answer.leases.n || even_empty) {
+        strvec_done(&b->unknown);
+        reply(m, b->poll, 200, wire_poll_response_encode(&answer));
+        b->poll = 0;
+        b->granted_now = 0;
+    }
+    wire_poll_response_done(&answer);
+}
+
+void board_answer_poll(struct model *m, struct board *b)
+{
+    board_reply_poll(m, b, false);
+}
+
+/* Granted in answer to an earlier poll, and not in this one: the answer was lost. */
+static void requeue_lost_grants(struct model *m, struct board *b, const wire_held_list *held)
+{
+    for (size_t i = b->leases.n; i-- > 0;) {
+        struct attempt *a = b->leases.items[i];
+        if (a->state != ATTEMPT_GRANTED || a->granted_seq >= b->seq || holds(held, a))
+            continue;
+        struct job *j = a->job;
+        bool live = j->live == a && j->state == JOB_LEASED;
+        attempt_move(m, a, ATTEMPT_CANCELLED);
+        attempt_end(m, a);
+        if (live)
+            job_attempt_lost(m, j, a, false);
+    }
+}
+
+/* Told to be cancelled, and not listed any more: it is gone. */
+static void end_cancelled(struct model *m, struct board *b, const wire_held_list *held)
+{
+    for (size_t i = b->leases.n; i-- > 0;) {
+        struct attempt *a = b->leases.items[i];
+        if (!a->cancel || holds(held, a))
+            continue;
+        attempt_move(m, a, ATTEMPT_CANCELLED);
+        attempt_end(m, a);
+    }
+}
+
+static void renew(struct model *m, struct board *b, const wire_held_list *held)
+{
+    VEC_FOREACH (held, h) {
+        struct attempt *a = attempt_find(m, h->lease);
+        if (a && a->board == b && a->epoch == h->epoch && a->cancel) {
+            a->told = false; /* it was told, and says that it still holds it */
+            a->due = m->mono + m->farm->lease_term_ms;
+        } else if (current(m, b, h)) {
+            attempt_reattach(m, a, b);
+        } else {
+            strvec_add(&b->unknown, h->lease);
+        }
+    }
+}
+
+void model_on_poll(struct model *m, const char *board, const struct wire_poll_request *req,
+                   uint64_t token)
+{
+    struct board *b = board_find(m, board);
+    if (!b || !b->session || !str_eq(b->session, req->session)) {
+        refuse(m, token, 410, "this session is over: begin a new one");
+        return;
+    }
+    board_reply_poll(m, b, true);
+    b->seq = req->seq;
+    b->agent_free = req->free;
+    b->load = req->load;
+    b->temperature = req->temperature;
+    b->disk_free = req->disk_free;
+    b->memory_free = req->memory_free;
+    b->draining = req->draining;
+    come_online(m, b);
+    strvec_done(&b->unknown);
+    requeue_lost_grants(m, b, &req->held);
+    end_cancelled(m, b, &req->held);
+    renew(m, b, &req->held);
+    b->poll = token;
+    b->poll_due = m->mono + POLL_MS;
+    model_timer(m, b->poll_due);
+    m->dispatch = true;
+    board_reply_poll(m, b, false);
+}
+
+void model_on_poll_closed(struct model *m, uint64_t token)
+{
+    for (struct board *b = m->boards; b; b = b->hh.next)
+        if (b->poll == token)
+            b->poll = 0;
+}
+
+/* ---- results ---- */
+
+static void keep_result(struct model *m, const struct attempt *a, const struct wire_result *result)
+{
+    json_t *whole = wire_result_to_json(result);
+    struct result *r = xnew(struct result);
+    r->row.table = TABLE_RESULT;
+    r->attempt = a->id;
+    r->job_key = xstrdup(a->job_key);
+    r->timings = json_dumps(json_object_get(whole, "timings"), JSON_COMPACT);
+    r->layers = json_dumps(json_object_get(whole, "layers"), JSON_COMPACT);
+    r->packages = json_dumps(json_object_get(whole, "packages"), JSON_COMPACT);
+    json_t *root = json_object_get(whole, "build_root");
+    r->build_root = json_is_array(root) ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(whole);
+    delta_upsert(&m->turn->delta, TABLE_RESULT, r);
+    row_done(TABLE_RESULT, r);
+    free(r);
+}
+
+/* Another board succeeded where this one failed by itself: it is to blame. */
+static void blame(struct model *m, const struct job *j, const struct board *winner)
+{
+    struct board *b = j->avoid ? board_find(m, j->avoid) : NULL;
+    if (!b || b == winner || !(j->recipe_failures || j->timeouts))
+        return;
+    b->blames++;
+    model_touch(m, b);
+    if (b->blames >= BLAMES_AT_MOST && b->state != BOARD_JOINING)
+        board_move(m, b, BOARD_QUARANTINED);
+}
+
+static void succeed(struct model *m, struct job *j, struct attempt *a, const struct wire_result *r)
+{
+    attempt_move(m, a, ATTEMPT_SUCCEEDED);
+    blame(m, j, a->board);
+    str_replace(&j->manifest_digest, r->manifest->digest);
+    str_replace(&j->manifest_media_type, r->manifest->media_type);
+    j->manifest_size = r->manifest->size;
+    str_replace(&j->config_digest, r->config_digest);
+    str_replace(&j->content_digest, r->content_digest);
+    str_replace(&j->board, a->board_name);
+    j->duration_ms = m->wall - a->granted_at;
+    j->finished_at = m->wall;
+    j->kind = FAILURE_NONE;
+    str_replace(&j->reason, NULL);
+    str_replace(&j->avoid, NULL);
+    keep_result(m, a, r);
+    job_move(m, j, JOB_SUCCEEDED);
+}
+
+static enum failure_kind kind_of(enum wire_failure kind)
+{
+    static const enum failure_kind kinds[] = {
+        [WIRE_FAILURE_NONE] = FAILURE_INFRA,    [WIRE_FAILURE_INFRA] = FAILURE_INFRA,
+        [WIRE_FAILURE_RECIPE] = FAILURE_RECIPE, [WIRE_FAILURE_TIMEOUT] = FAILURE_TIMEOUT,
+        [WIRE_FAILURE_MEMORY] = FAILURE_MEMORY, [WIRE_FAILURE_REJECTED] = FAILURE_REJECTED,
+    };
+    return kinds[kind];
+}
+
+/* The outcome of an attempt that is still its job's. */
+static void conclude(struct model *m, struct job *j, struct attempt *a, const struct wire_result *r)
+{
+    bool wanted = job_under_way(j);
+    if (r->outcome == WIRE_SUCCEEDED && !(j->state == JOB_CANCELLED && j->settled)) {
+        succeed(m, j, a, r);
+        return;
+    }
+    if (r->outcome == WIRE_FAILED) {
+        a->kind = kind_of(r->kind);
+        attempt_move(m, a, ATTEMPT_FAILED);
+        if (wanted)
+            job_attempt_failed(m, j, a);
+        return;
+    }
+    if (r->outcome == WIRE_LOST && a->state != ATTEMPT_LOST)
+        attempt_move(m, a, ATTEMPT_LOST);
+    else if (r->outcome != WIRE_LOST)
+        attempt_move(m, a, ATTEMPT_CANCELLED);
+    if (wanted)
+        job_attempt_lost(m, j, a, false);
+}
+
+void model_on_result(struct model *m, const char *lease, const struct wire_result *result,
+                     uint64_t token)
+{
+    struct attempt *a = attempt_find(m, lease);
+    if (!a || a->epoch != result->epoch || a->job->live != a) {
+        refuse(m, token, 409, "the lease is not current");
+        return;
+    }
+    str_replace(&a->reason, result->reason);
+    a->log_size = result->log_size;
+    a->finished_at = m->wall;
+    model_touch(m, a);
+    conclude(m, a->job, a, result);
+    attempt_end(m, a);
+    model_effect(m, EFFECT_JOB_LOG)->lease = xstrdup(a->lease);
+    reply(m, token, 200, xstrdup("{}"));
+}
+
+/* Compares in a time that tells nothing of where they differ. */
+static bool secret_equal(const char *a, const char *b)
+{
+    size_t n = strlen(a);
+    if (!b || strlen(b) != n)
+        return false;
+    unsigned char difference = 0;
+    for (size_t i = 0; i < n; i++)
+        difference |= (unsigned char)(a[i] ^ b[i]);
+    return !difference;
+}
+
+int model_lease_rights(const struct model *m, const char *lease, const char *secret,
+                       struct lease_rights *ret)
+{
+    const struct attempt *a = attempt_find(m, lease);
+    if (!a || !a->secret || !secret_equal(a->secret, secret))
+        return -ENOENT;
+    const struct job *j = a->job;
+    *ret = (struct lease_rights){.board = a->board_name,
+                                 .repository = j->repository,
+                                 .source = j->source,
+                                 .commit = j->commit,
+                                 .path = j->path,
+                                 .dockerfile = j->dockerfile,
+                                 .spec = j->spec,
+                                 .current = j->live == a};
+    return 0;
+}

@@ -1,0 +1,268 @@
+/* From rows to objects, and what a start, a reload and time make of them. */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/schedule.h"
+
+#include <errno.h>
+
+/* ---- rows ---- */
+
+static void add_source(struct model *m, struct source *s)
+{
+    HASH_ADD_KEYPTR(hh, m->sources, s->url, strlen(s->url), s);
+}
+
+static void add_setting(struct model *m, struct setting *s)
+{
+    HASH_ADD_KEYPTR(hh, m->settings, s->key, strlen(s->key), s);
+}
+
+static void add_ref(struct model *m, struct ref *r)
+{
+    struct source *s = source_get(m, r->source);
+    HASH_ADD_KEYPTR(hh, s->refs, r->name, strlen(r->name), r);
+}
+
+static int add_slot(struct model *m, struct slot *s)
+{
+    s->t = track_find(m, s->track);
+    if (!s->t || platform_parse(s->platform_name, &s->platform, NULL) < 0)
+        return -EINVAL;
+    s->t->slots[s->platform] = s;
+    return 0;
+}
+
+static int add_job(struct model *m, struct job *j)
+{
+    job_add(m, j);
+    return platform_parse(j->platform_name, &j->platform, NULL);
+}
+
+static void add_build(struct model *m, struct build *b)
+{
+    HASH_ADD(hh, m->builds, id, sizeof(b->id), b);
+}
+
+static int add_build_job(struct model *m, struct build_job *bj)
+{
+    struct build *b = NULL;
+    HASH_FIND(hh, m->builds, &bj->build, sizeof(bj->build), b);
+    if (!b || platform_parse(bj->platform_name, &bj->platform, NULL) < 0)
+        return -EINVAL;
+    vec_push(&b->jobs, bj);
+    return 0;
+}
+
+static int add_publication(struct model *m, struct publication *p)
+{
+    HASH_ADD(hh, m->publications, id, sizeof(p->id), p);
+    return publication_decode(p);
+}
+
+static int add_publication_tag(struct model *m, struct publication_tag *pt)
+{
+    struct publication *p = publication_find(m, pt->publication);
+    if (!p)
+        return -EINVAL;
+    vec_push(&p->tags, pt);
+    return 0;
+}
+
+static int add_object(struct model *m, enum table_id table, void *object)
+{
+    switch (table) {
+    case TABLE_SETTING:
+        add_setting(m, object);
+        return 0;
+    case TABLE_SOURCE:
+        add_source(m, object);
+        return 0;
+    case TABLE_REF:
+        add_ref(m, object);
+        return 0;
+    case TABLE_CONTEXT:
+        context_add(m, object);
+        return 0;
+    case TABLE_EPOCH:
+        epoch_add(m, object);
+        return 0;
+    case TABLE_BASE:
+        base_add(m, object);
+        base_decode(object);
+        return 0;
+    case TABLE_TRACK:
+        track_add(m, object);
+        return 0;
+    case TABLE_SLOT:
+        return add_slot(m, object);
+    case TABLE_JOB:
+        return add_job(m, object);
+    case TABLE_ATTEMPT:
+        attempt_add(m, object);
+        return 0;
+    case TABLE_BUILD:
+        add_build(m, object);
+        return 0;
+    case TABLE_BUILD_JOB:
+        return add_build_job(m, object);
+    case TABLE_PUBLICATION:
+        return add_publication(m, object);
+    case TABLE_PUBLICATION_TAG:
+        return add_publication_tag(m, object);
+    case TABLE_TAG:
+        tag_add(m, object);
+        return 0;
+    case TABLE_BOARD:
+        board_add(m, object);
+        board_decode(m, object);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+int model_load(struct model *m, enum table_id table, const struct cell *cells, struct err *err)
+{
+    struct row *row = xcalloc(1, table_of(table)->size);
+    row->table = table;
+    if (row_decode(table, cells, row) < 0 || add_object(m, table, row) < 0)
+        return err_set(err, -EINVAL, "the store's table %s has a row that makes no sense",
+                       table_of(table)->name);
+    return 0;
+}
+
+/* ---- links ---- */
+
+static void link_tracks(struct model *m)
+{
+    struct repository *r, *next;
+    HASH_ITER(hh, m->repositories, r, next)
+    r->tracks.n = 0;
+    for (struct track *t = m->tracks; t; t = t->hh.next) {
+        track_link(m, t);
+        if (t->image)
+            vec_push(&model_repository(m, t->image->repository)->tracks, t);
+    }
+}
+
+static void link_builds(struct model *m)
+{
+    for (struct build *b = m->builds; b; b = b->hh.next) {
+        b->track = track_find(m, b->track_id);
+        if (b->track && b->track->build == b->id)
+            b->track->current = b;
+        VEC_FOREACH (&b->jobs, bj) {
+            (*bj)->job = job_find(m, (*bj)->job_key);
+            if ((*bj)->job)
+                vec_push(&(*bj)->job->builds, b);
+        }
+    }
+}
+
+/* Every live lease has a full term again: nobody could renew it while we were away. */
+static void link_attempts(struct model *m)
+{
+    for (struct attempt *a = m->attempts; a; a = a->hh.next) {
+        a->job = job_find(m, a->job_key);
+        a->board = board_find(m, a->board_name);
+        a->due = m->mono + m->farm->lease_term_ms;
+        a->sent = true;
+        a->cancel = a->job->state == JOB_CANCELLED;
+        model_timer(m, a->due);
+        if (a->job->attempt == a->id)
+            a->job->live = a;
+        if (a->board)
+            vec_push(&a->board->leases, a);
+    }
+}
+
+static void link_publications(struct model *m)
+{
+    for (struct tag *tag = m->tags; tag; tag = tag->hh.next)
+        tag->shown = publication_find(m, tag->publication);
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        t->last = publication_find(m, t->publication);
+    for (struct publication *p = m->publications; p; p = p->hh.next) {
+        if (p->state >= PUBLICATION_VERIFIED)
+            continue;
+        model_repository(m, p->repository)->running = p;
+        publication_go_on(m, p);
+    }
+}
+
+static void link_repositories(struct model *m)
+{
+    VEC_FOREACH (&m->farm->images, image) {
+        cleanup_free char *key = xasprintf("stopped %s", image->repository);
+        str_replace(&model_repository(m, image->repository)->stopped, model_setting(m, key));
+    }
+}
+
+static void queue_jobs(struct model *m)
+{
+    for (struct job *j = m->jobs; j; j = j->hh.next) {
+        if (j->state != JOB_WANTED)
+            continue;
+        if (!j->retry_left) {
+            schedule_add(m, j);
+            continue;
+        }
+        j->retry_due = m->mono + j->retry_left;
+        vec_push(&m->backing_off, j);
+        model_timer(m, j->retry_due);
+    }
+}
+
+static void boards_away(struct model *m)
+{
+    for (struct board *b = m->boards; b; b = b->hh.next) {
+        b->due = m->mono + m->farm->lease_term_ms;
+        model_timer(m, b->due);
+    }
+}
+
+void model_start(struct model *m)
+{
+    link_tracks(m);
+    link_builds(m);
+    link_attempts(m);
+    link_repositories(m);
+    link_publications(m);
+    boards_away(m);
+    plan_all(m);
+    plan_run(m);
+    queue_jobs(m);
+}
+
+void model_on_config(struct model *m, const struct farm *farm)
+{
+    m->farm = farm;
+    link_tracks(m);
+    link_repositories(m);
+    for (struct source *s = m->sources; s; s = s->hh.next)
+        track_discover(m, s);
+    plan_all(m);
+}
+
+static void waits_due(struct model *m)
+{
+    for (struct track *t = m->tracks; t; t = t->hh.next) {
+        if (!t->wait_due || t->state != TRACK_WAITING)
+            continue;
+        if (t->wait_due <= m->mono)
+            model_plan_later(m, t);
+        else
+            model_timer(m, t->wait_due);
+    }
+}
+
+void model_on_timer(struct model *m)
+{
+    m->next_due = INT64_MAX;
+    context_timer(m);
+    base_timer(m);
+    job_timer(m);
+    board_timer(m);
+    publication_timer(m);
+    waits_due(m);
+}

@@ -1,0 +1,218 @@
+/* Life of the model and of a turn; what every other file of this folder builds on. */
+#include "daemon/model/state.h"
+
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/schedule.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+struct model *model_new(const struct farm *farm, const struct model_hooks *hooks)
+{
+    struct model *m = xnew(struct model);
+    m->farm = farm;
+    m->hooks = *hooks;
+    m->next_due = INT64_MAX;
+    return m;
+}
+
+void model_touch(struct model *m, void *object)
+{
+    struct row *row = object;
+    if (row->dirty)
+        return;
+    row->dirty = true;
+    vec_push(&m->dirty, row);
+}
+
+void model_plan_later(struct model *m, struct track *t)
+{
+    if (t->queued)
+        return;
+    t->queued = true;
+    vec_push(&m->plan, t);
+}
+
+void model_timer(struct model *m, int64_t due)
+{
+    if (due < m->next_due)
+        m->next_due = due;
+}
+
+int64_t model_next_due(const struct model *m)
+{
+    return m->next_due;
+}
+
+int64_t model_backoff(int64_t failures)
+{
+    int64_t delay = 5000;
+    for (int64_t i = 1; i < failures && delay < 300000; i++)
+        delay *= 2;
+    return delay < 300000 ? delay : 300000;
+}
+
+struct effect *model_effect(struct model *m, enum effect_kind kind)
+{
+    vec_push(&m->turn->effects, (struct effect){.kind = kind});
+    return &m->turn->effects.items[m->turn->effects.n - 1];
+}
+
+void model_turn_begin(struct model *m, struct turn *turn, int64_t mono, int64_t wall)
+{
+    m->turn = turn;
+    m->mono = mono;
+    m->wall = wall;
+}
+
+static void encode_dirty(struct model *m)
+{
+    VEC_FOREACH (&m->dirty, it) {
+        struct row *row = *it;
+        row->dirty = false;
+        if (!row->dead) {
+            delta_upsert(&m->turn->delta, row->table, row);
+            continue;
+        }
+        delta_delete(&m->turn->delta, row->table, row);
+        row_done(row->table, row);
+        free(row);
+    }
+    m->dirty.n = 0;
+}
+
+/* Their rows are written; the store keeps them for people. */
+static void free_ended(struct model *m)
+{
+    VEC_FOREACH (&m->retired_builds, b)
+        build_free(m, *b);
+    m->retired_builds.n = 0;
+    VEC_FOREACH (&m->ended_attempts, a)
+        attempt_free(*a);
+    m->ended_attempts.n = 0;
+}
+
+void model_turn_end(struct model *m)
+{
+    plan_run(m);
+    if (m->dispatch) {
+        m->dispatch = false;
+        schedule_run(m);
+        plan_run(m);
+    }
+    encode_dirty(m);
+    free_ended(m);
+    m->turn = NULL;
+}
+
+/* ---- settings ---- */
+
+static struct setting *find_setting(struct model *m, const char *key)
+{
+    struct setting *s = NULL;
+    HASH_FIND_STR(m->settings, key, s);
+    return s;
+}
+
+const char *model_setting(struct model *m, const char *key)
+{
+    struct setting *s = find_setting(m, key);
+    return s ? s->value : NULL;
+}
+
+void model_set_setting(struct model *m, const char *key, const char *value)
+{
+    struct setting *s = find_setting(m, key);
+    if (!value) {
+        if (!s)
+            return;
+        HASH_DEL(m->settings, s);
+        s->row.dead = true;
+        model_touch(m, s);
+        return;
+    }
+    if (!s) {
+        s = xnew(struct setting);
+        s->row.table = TABLE_SETTING;
+        s->key = xstrdup(key);
+        HASH_ADD_KEYPTR(hh, m->settings, s->key, strlen(s->key), s);
+    }
+    str_replace(&s->value, value);
+    model_touch(m, s);
+}
+
+int64_t model_next(struct model *m, const char *name)
+{
+    const char *value = model_setting(m, name);
+    int64_t next = (value ? strtoll(value, NULL, 10) : 0) + 1;
+    cleanup_free char *text = xasprintf("%" PRId64, next);
+    model_set_setting(m, name, text);
+    return next;
+}
+
+/* ---- objects that are made on first mention ---- */
+
+struct repository *model_repository(struct model *m, const char *name)
+{
+    struct repository *r = NULL;
+    HASH_FIND_STR(m->repositories, name, r);
+    if (r)
+        return r;
+    r = xnew(struct repository);
+    r->name = xstrdup(name);
+    HASH_ADD_KEYPTR(hh, m->repositories, r->name, strlen(r->name), r);
+    return r;
+}
+
+struct tag_node *model_node(struct model *m, const char *repository, const char *tag)
+{
+    struct tag_node *n = NULL;
+    cleanup_free char *name = xasprintf("%s:%s", repository, tag);
+    HASH_FIND_STR(m->nodes, name, n);
+    if (n)
+        return n;
+    n = xnew(struct tag_node);
+    n->name = steal_ptr(name);
+    n->repository = xstrdup(repository);
+    n->tag = xstrdup(tag);
+    HASH_ADD_KEYPTR(hh, m->nodes, n->name, strlen(n->name), n);
+    return n;
+}
+
+/* ---- turns ---- */
+
+void effect_done(struct effect *e)
+{
+    free(e->body);
+    free(e->source);
+    free(e->ref);
+    free(e->commit);
+    free(e->path);
+    free(e->dockerfile);
+    free(e->reference);
+    free(e->repository);
+    free(e->digest);
+    free(e->media_type);
+    free(e->bytes);
+    free(e->lease);
+    VEC_FOREACH (&e->children, c) {
+        free(c->digest);
+        free(c->media_type);
+    }
+    vec_free(&e->children);
+    VEC_FOREACH (&e->tags, t) {
+        free(t->tag);
+        free(t->digest);
+    }
+    vec_free(&e->tags);
+    strvec_done(&e->known);
+}
+
+void turn_done(struct turn *t)
+{
+    delta_done(&t->delta);
+    VEC_FOREACH (&t->effects, e)
+        effect_done(e);
+    vec_free(&t->effects);
+}

@@ -1,0 +1,272 @@
+/* The model: all live state of the farm, in memory, and every decision.
+ *
+ * It does no I/O and reads no clock. A turn is
+ *
+ *     model_turn_begin(m, &turn, mono, wall);
+ *     ... events: any of the model_on_… functions ...
+ *     model_turn_end(m);
+ *
+ * after which `turn` holds the rows to commit (one transaction) and the effects to start once that
+ * commit is done. Effects are level-triggered: model_start derives them again from what was loaded, so
+ * that losing one costs a restart's time and nothing else. Every effect but a reply is answered by an
+ * event, and is idempotent. */
+#pragma once
+
+#include "common/wire.h"
+#include "daemon/model/farm.h"
+#include "daemon/model/rows.h"
+
+struct model;
+
+/* ---- states; the tables of allowed transitions are in job.c, attempt.c, build.c, … ---- */
+
+enum job_state { JOB_WANTED, JOB_LEASED, JOB_RUNNING, JOB_SUCCEEDED, JOB_FAILED, JOB_CANCELLED };
+enum attempt_state {
+    ATTEMPT_GRANTED,
+    ATTEMPT_RUNNING,
+    ATTEMPT_SUCCEEDED,
+    ATTEMPT_FAILED,
+    ATTEMPT_LOST,
+    ATTEMPT_CANCELLED
+};
+enum build_state {
+    BUILD_WAITING,
+    BUILD_RUNNING,
+    BUILD_HELD,
+    BUILD_PUBLISHING,
+    BUILD_PUBLISHED,
+    BUILD_UNCHANGED,
+    BUILD_FAILED,
+    BUILD_SUPERSEDED,
+    BUILD_CANCELLED
+};
+enum publication_state {
+    PUBLICATION_PREPARED,
+    PUBLICATION_CHILDREN,
+    PUBLICATION_INDEX,
+    PUBLICATION_TAGS,
+    PUBLICATION_VERIFIED,
+    PUBLICATION_ABANDONED /* superseded before its first tag, or its repository stopped */
+};
+enum board_state { BOARD_JOINING, BOARD_ONLINE, BOARD_DRAINING, BOARD_OFFLINE, BOARD_QUARANTINED };
+enum track_state {
+    TRACK_UNKNOWN,
+    TRACK_DORMANT,
+    TRACK_DELETED,
+    TRACK_WAITING, /* for an inspection, an outside base, an ancestor */
+    TRACK_BLOCKED,
+    TRACK_BUILDING,
+    TRACK_PUBLISHING,
+    TRACK_PUBLISHED,
+    TRACK_HELD,
+    TRACK_CONFLICT,
+    TRACK_FAILED,
+    TRACK_CANCELLED
+};
+enum failure_kind {
+    FAILURE_NONE,
+    FAILURE_INFRA,
+    FAILURE_RECIPE,
+    FAILURE_TIMEOUT,
+    FAILURE_MEMORY,
+    FAILURE_REJECTED,
+    FAILURE_POISON
+};
+enum build_class { CLASS_PERSON, CLASS_SOURCE, CLASS_RIPPLE };
+
+/* ---- effects ---- */
+
+enum effect_kind {
+    EFFECT_REPLY,        /* answer the request `token` */
+    EFFECT_INSPECT,      /* read the context of a commit: model_on_context */
+    EFFECT_RESOLVE_BASE, /* look an outside base up: model_on_base */
+    EFFECT_PUBLISH,      /* one step of a publication: model_on_publication_step */
+    EFFECT_JOB_LOG,      /* a lease was granted (log to be opened) or has ended */
+};
+
+enum publish_step {
+    PUBLISH_CHILDREN, /* HEAD every child and check it against its slot */
+    PUBLISH_INDEX,    /* PUT the index by digest */
+    PUBLISH_TAG,      /* PUT one tag */
+    PUBLISH_VERIFY    /* read every tag back */
+};
+
+struct effect_child {
+    enum platform platform;
+    char *digest, *media_type;
+};
+
+struct effect_tag {
+    char *tag;
+    char *digest;
+    bool index; /* names the index; else one platform's child */
+};
+
+struct effect {
+    enum effect_kind kind;
+    uint64_t token;                                  /* REPLY */
+    int status;                                      /* REPLY: HTTP status */
+    char *body;                                      /* REPLY: JSON text */
+    char *source, *ref, *commit, *path, *dockerfile; /* INSPECT; dockerfile NULL for none */
+    char *reference;                                 /* RESOLVE_BASE */
+    int64_t publication;                             /* PUBLISH */
+    enum publish_step step;
+    char *repository;
+    char *digest, *media_type, *bytes; /* the index */
+    VEC(struct effect_child) children;
+    VEC(struct effect_tag) tags; /* PUBLISH_TAG: one; PUBLISH_VERIFY: all */
+    strvec known;                /* PUBLISH_TAG: digests that the tag may name now */
+    char *lease;                 /* JOB_LOG */
+};
+
+/* What one turn decided. Zeroed is empty. */
+struct turn {
+    struct delta delta;
+    VEC(struct effect) effects;
+};
+
+/* Frees it; leaves it empty. */
+void turn_done(struct turn *t);
+/* Frees what an effect owns. */
+void effect_done(struct effect *e);
+
+/* ---- life ---- */
+
+struct model_hooks {
+    /* Fills `n` bytes with unguessable ones; a test's may be a counter. */
+    void (*random)(void *data, void *bytes, size_t n);
+    void *data;
+};
+
+/* An empty model of that farm, which must outlive it or be replaced by model_on_config. The caller owns it. */
+struct model *model_new(const struct farm *farm, const struct model_hooks *hooks);
+/* Frees everything; NULL is fine. */
+void model_free(struct model *m);
+/* Takes one loaded row, before model_start. -EINVAL names what is wrong with it. */
+int model_load(struct model *m, enum table_id table, const struct cell *cells, struct err *err);
+
+/* Begins a turn at monotonic and wall-clock milliseconds; `turn` receives what it decides. */
+void model_turn_begin(struct model *m, struct turn *turn, int64_t mono, int64_t wall);
+/* Plans what the events touched, places jobs on boards, and fills in the turn's rows. */
+void model_turn_end(struct model *m);
+/* When model_on_timer is wanted next (monotonic milliseconds; INT64_MAX: never). */
+int64_t model_next_due(const struct model *m);
+
+/* ---- events; each inside a turn ---- */
+
+/* After loading: links everything, gives every lease a full term, derives the effects again, plans all. */
+void model_start(struct model *m);
+/* A new farm.yaml; the old farm is not used any more afterwards. */
+void model_on_config(struct model *m, const struct farm *farm);
+/* Something may be due. */
+void model_on_timer(struct model *m);
+
+/* One ref of a sighting. */
+struct seen_ref {
+    const char *name;
+    const char *commit; /* peeled */
+    bool descends; /* `commit` descends from what the model counts the ref as, or that is unknown */
+};
+/* A poll of a source listed `n` refs, all that its patterns match. */
+void model_on_refs(struct model *m, const char *source, const struct seen_ref *refs, size_t n);
+/* A poll of a source failed. */
+void model_on_source_failed(struct model *m, const char *source, const char *error);
+/* The commit that the model counts a ref as, or NULL; for telling whether a moved ref descends. */
+const char *model_ref_commit(const struct model *m, const char *source, const char *ref);
+/* The patterns that are wanted of a source: appends full ref names with at most one '*'. */
+void model_source_patterns(const struct model *m, const char *source, strvec *patterns);
+
+/* The facts of one build context. */
+struct context_facts {
+    bool exists;
+    const char *id;              /* NULL unless it exists */
+    const char *dockerfile_text; /* NULL: there is none, or none was asked for */
+    int64_t time, size;          /* committer time in seconds; bytes */
+    const char *error;           /* the tree cannot be a context; NULL: it can */
+};
+/* EFFECT_INSPECT is done. */
+void model_on_context(struct model *m, const char *source, const char *commit, const char *path,
+                      const char *dockerfile, const struct context_facts *facts);
+/* EFFECT_INSPECT failed for want of something; it is tried again later. */
+void model_on_context_failed(struct model *m, const char *source, const char *commit,
+                             const char *path, const char *dockerfile, const char *error);
+
+struct base_child {
+    enum platform platform;
+    const char *digest;
+};
+/* EFFECT_RESOLVE_BASE is done: what the reference names now. With `unchanged`, a HEAD said that the digest
+ * is still the one known, and `children` is not looked at. */
+void model_on_base(struct model *m, const char *reference, const char *digest,
+                   const struct base_child *children, size_t n, bool unchanged);
+/* EFFECT_RESOLVE_BASE failed; `gone`: the registry says that there is no such thing. */
+void model_on_base_failed(struct model *m, const char *reference, bool gone, const char *error);
+/* The digest that a base last resolved to, or NULL. */
+const char *model_base_digest(const struct model *m, const char *reference);
+
+/* One step of a publication is done. For PUBLISH_TAG, `tag` is the one that was PUT. */
+void model_on_publication_step(struct model *m, int64_t publication, enum publish_step step,
+                               const char *tag);
+enum publish_failure {
+    PUBLISH_AWAY,    /* the registry is away or refuses: tried again later */
+    PUBLISH_MISSING, /* a child is not there: `platform` loses its success */
+    PUBLISH_FOREIGN  /* a tag of ours names what the store does not know */
+};
+/* One step failed. */
+void model_on_publication_failed(struct model *m, int64_t publication, enum publish_step step,
+                                 enum publish_failure failure, enum platform platform,
+                                 const char *error);
+
+/* ---- boards and leases (lease.c); `token` names the request that an EFFECT_REPLY answers ---- */
+
+/* Makes a board known, or gives it a new secret, of which `secret_hash` is the digest. */
+void model_on_board_added(struct model *m, const char *name, const char *secret_hash);
+/* The board whose secret has this digest, or NULL. */
+const char *model_board_by_secret(const struct model *m, const char *secret_hash);
+void model_on_session(struct model *m, const char *board, const struct wire_session_request *req,
+                      uint64_t token);
+void model_on_poll(struct model *m, const char *board, const struct wire_poll_request *req,
+                   uint64_t token);
+/* The client of an open poll went away. */
+void model_on_poll_closed(struct model *m, uint64_t token);
+void model_on_result(struct model *m, const char *lease, const struct wire_result *result,
+                     uint64_t token);
+
+/* What the bearer of a lease's secret may do. */
+struct lease_rights {
+    const char *board;
+    const char *repository;             /* full name to push to */
+    const char *source, *commit, *path; /* whose files its context is */
+    const char *dockerfile;             /* "": none */
+    const char *spec;                   /* the job, JSON: its bases are what may be pulled */
+    bool current;                       /* the job is not granted to another meanwhile */
+};
+/* -ENOENT unless `lease` is live and `secret` is its. What `ret` points to is borrowed until the next
+ * turn. */
+int model_lease_rights(const struct model *m, const char *lease, const char *secret,
+                       struct lease_rights *ret);
+
+/* ---- what people ask for; 0, or a negative errno with a text for them ---- */
+
+/* Builds a track again though nothing changed. `platform` NULL: all of them. */
+int model_on_rebuild(struct model *m, const char *track, const char *platform, bool no_cache,
+                     struct err *err);
+/* Cancels a build with the jobs that only it wants. */
+int model_on_cancel_build(struct model *m, int64_t build, struct err *err);
+/* Cancels one job. */
+int model_on_cancel_job(struct model *m, const char *key, struct err *err);
+/* Lets a stopped repository go on: what its tags name now is taken for granted. */
+int model_on_adopt(struct model *m, const char *repository, struct err *err);
+
+/* ---- views: JSON for the status endpoint; the caller owns the answer ---- */
+
+/* The farm, but for what the coordinator itself adds (started_at, now_at, stalled). */
+json_t *view_status(struct model *m);
+json_t *view_images(struct model *m);
+json_t *view_tracks(struct model *m);
+/* One track, but for its past builds; NULL: no such track. */
+json_t *view_track(struct model *m, const char *id);
+json_t *view_boards(struct model *m);
+json_t *view_sources(struct model *m);
+/* One job, but for its attempts; NULL: no such job. */
+json_t *view_job(struct model *m, const char *key);

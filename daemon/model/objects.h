@@ -1,0 +1,155 @@
+/* Making, finding and linking the model's objects. */
+#pragma once
+
+#include "daemon/model/state.h"
+
+/* ---- source.c ---- */
+/* The source of that URL, made when it is new. */
+struct source *source_get(struct model *m, const char *url);
+/* The ref of a source, or NULL. */
+struct ref *source_ref(const struct model *m, const char *source, const char *name);
+
+/* ---- context.c ---- */
+/* The context, made and asked for when it is new. `dockerfile` "" for none; `ref` is where the commit is found. */
+struct context *context_get(struct model *m, const char *source, const char *ref,
+                            const char *commit, const char *path, const char *dockerfile);
+/* SOURCE_DATE_EPOCH of a context, seconds; 0 when it was never seen. */
+int64_t context_epoch(const struct model *m, const char *source, const char *context_id);
+/* Takes a loaded context into the model. */
+void context_add(struct model *m, struct context *c);
+/* Takes a loaded epoch into the model. */
+void epoch_add(struct model *m, struct epoch *e);
+/* Asks again for what is due. */
+void context_timer(struct model *m);
+
+/* ---- base.c ---- */
+/* The outside base, made and asked for when it is new. */
+struct base *base_get(struct model *m, const char *reference);
+/* Asks again for what is due. */
+void base_timer(struct model *m);
+/* Takes a loaded base into the model. */
+void base_add(struct model *m, struct base *b);
+/* Decodes base->children into base->child. */
+void base_decode(struct base *b);
+
+/* ---- track.c ---- */
+/* The track with that id, or NULL. */
+struct track *track_find(const struct model *m, const char *id);
+/* Takes a loaded track into the model. */
+void track_add(struct model *m, struct track *t);
+/* Makes the tracks of the images of a source for its refs, where they are missing. */
+void track_discover(struct model *m, struct source *s);
+/* Links a track to its image, ref, slots and tags, anew. */
+void track_link(struct model *m, struct track *t);
+/* A dormant track is kept in date from now on. */
+void track_wake(struct model *m, struct track *t);
+/* Replaces the track's edges to its bases by what its slots' pins say. */
+void track_set_bases(struct model *m, struct track *t);
+/* Sets the state and reason that people see. */
+void track_state_set(struct model *m, struct track *t, enum track_state state,
+                     enum reason_code code, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* ---- job.c ---- */
+/* Takes a loaded job into the model. */
+void job_add(struct model *m, struct job *j);
+/* job_spec.c: fills in what a board is told of the job of a slot; the caller ends `w`. */
+void job_spec_fill(struct model *m, const struct slot *s, struct wire_job *w);
+/* The job of a key, or NULL. */
+struct job *job_find(const struct model *m, const char *key);
+/* Makes the job of a slot, wanted. */
+struct job *job_make(struct model *m, struct slot *s, enum build_class class);
+/* Moves a job to a state that its table allows. */
+void job_move(struct model *m, struct job *j, enum job_state state);
+/* Makes a job wanted that is not under way: never tried, superseded, failed or invalid. */
+void job_want(struct model *m, struct job *j, enum build_class class);
+/* An attempt at it failed: decides whether it is tried again, where and when. */
+void job_attempt_failed(struct model *m, struct job *j, struct attempt *a);
+/* A board was lost with it. */
+void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool blame);
+/* Whether it is wanted, leased or running. */
+bool job_under_way(const struct job *j);
+/* Nobody wants it any more: ends it where it is; superseded, unless `by_person`. */
+void job_cancel(struct model *m, struct job *j, bool by_person);
+/* Back into the queue when its time has come. */
+void job_timer(struct model *m);
+/* Everything that builds on the job's outcome looks again. */
+void job_changed(struct model *m, struct job *j);
+
+/* ---- attempt.c ---- */
+/* The live attempt of that lease, or NULL. */
+struct attempt *attempt_find(const struct model *m, const char *lease);
+/* Takes a loaded attempt into the model. */
+void attempt_add(struct model *m, struct attempt *a);
+/* Frees an attempt that is in the model no more. */
+void attempt_free(struct attempt *a);
+/* Makes an attempt: the job is leased to the board. */
+struct attempt *attempt_grant(struct model *m, struct job *j, struct board *b);
+/* Moves it to a state that its table allows. */
+void attempt_move(struct model *m, struct attempt *a, enum attempt_state state);
+/* The board tells that it holds the lease: granted or lost becomes running. */
+void attempt_reattach(struct model *m, struct attempt *a, struct board *b);
+/* The attempt has ended: frees it once its row is written. */
+void attempt_end(struct model *m, struct attempt *a);
+
+/* ---- build.c ---- */
+/* Makes the track's latest build agree with the keys that it wants now. */
+void build_sync(struct model *m, struct track *t);
+/* Ends a build. */
+void build_end(struct model *m, struct build *b, enum build_state state, enum reason_code code,
+               const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Moves a build that goes on. */
+void build_move(struct model *m, struct build *b, enum build_state state);
+/* Takes a build out of the model and frees it. */
+void build_free(struct model *m, struct build *b);
+/* Whether it has not ended. */
+bool build_active(const struct build *b);
+
+/* ---- publication.c ---- */
+/* The publication of that id, or NULL. */
+struct publication *publication_find(const struct model *m, int64_t id);
+/* Decides to publish: takes the next generation. `children` and `tags` are taken over. */
+struct publication *publication_make(struct model *m, struct track *t, childvec *children,
+                                     const strvec *tags);
+/* Asks for the next step of a publication that runs. */
+void publication_go_on(struct model *m, struct publication *p);
+/* Gives up a publication that has not written its first tag. */
+void publication_abandon(struct model *m, struct publication *p, const char *why);
+/* The child of a platform, or NULL. */
+const struct child *publication_child(const struct publication *p, enum platform platform);
+/* Whether two lists name the same manifests for the same platforms. */
+bool children_equal(const childvec *a, const childvec *b);
+/* Frees the list; leaves it empty. */
+void children_done(childvec *c);
+/* Parses p->children. */
+int publication_decode(struct publication *p);
+/* Tries again what is due. */
+void publication_timer(struct model *m);
+/* Takes a loaded tag into the model. */
+void tag_add(struct model *m, struct tag *tag);
+/* index_text.c: serialises the index of p->child, once: bytes, digest, media type. */
+void publication_serialise(struct model *m, struct track *t, struct publication *p);
+/* The JSON text of a list of children; the caller owns it. */
+char *publication_children_text(const childvec *children);
+/* The tag's row, or NULL. */
+struct tag *tag_find(const struct model *m, const char *repository, const char *name);
+
+/* ---- board.c ---- */
+/* Takes a loaded board into the model. */
+void board_add(struct model *m, struct board *b);
+/* lease.c: answers its open poll, if there is one; with nothing to say only when `even_empty`. */
+void board_reply_poll(struct model *m, struct board *b, bool even_empty);
+/* The board of that name, or NULL. */
+struct board *board_find(const struct model *m, const char *name);
+/* Moves it to a state that its table allows. */
+void board_move(struct model *m, struct board *b, enum board_state state);
+/* Reads b->facts into the live members. */
+void board_decode(struct model *m, struct board *b);
+/* Ends what is due: polls, terms. */
+void board_timer(struct model *m);
+/* How many jobs it runs at most. */
+int64_t board_slots(const struct model *m, const struct board *b);
+/* Answers its open poll, if there is one, with what was granted and cancelled for it. */
+void board_answer_poll(struct model *m, struct board *b);
+/* Why the board takes nothing now; NULL: it does. The caller owns the answer. */
+char *board_why_not(const struct model *m, const struct board *b);

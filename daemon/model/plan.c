@@ -1,0 +1,305 @@
+/* The plan of one track: what is wanted now, compared with what is.
+ *
+ *     happy path     slots ready -> a build with one job a platform -> all succeeded -> tags where they should be
+ *     failure modes  see track_state: every one ends in a state with a reason, and none is left for good: each has
+ *                    the event that brings the track back here (a context, a base, a job, a tag, a board, time)
+ *
+ * Level-triggered: nothing here remembers what happened, so planning twice decides nothing the second time. */
+#include "daemon/model/plan.h"
+
+#include "daemon/model/objects.h"
+#include "daemon/model/schedule.h"
+
+/* design rule 6: a dependent waits for its ancestors at most so long. */
+#define ANCESTOR_WAIT_MS (60 * 60 * 1000)
+
+static void plan_track(struct model *m, struct track *t);
+
+void plan_all(struct model *m)
+{
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        model_plan_later(m, t);
+}
+
+void plan_run(struct model *m)
+{
+    while (m->plan.n) {
+        struct track *t = m->plan.items[--m->plan.n];
+        if (t->queued)
+            plan_track(m, t);
+    }
+}
+
+/* ---- slots and ancestors ---- */
+
+static void evaluate_slots(struct model *m, struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p])
+            slot_evaluate(m, t->slots[p]);
+    track_set_bases(m, t);
+}
+
+/* Plans the queued ancestors first. Returns whether there were any. */
+static bool plan_ancestors(struct model *m, struct track *t)
+{
+    bool any = false;
+    t->visiting = true;
+    for (size_t i = 0; i < t->bases.n; i++) {
+        struct tag_node *n = t->bases.items[i];
+        for (size_t k = 0; k < n->claimants.n; k++) {
+            struct track *c = n->claimants.items[k];
+            if (!c->queued || c->visiting)
+                continue;
+            plan_track(m, c);
+            any = true;
+        }
+    }
+    t->visiting = false;
+    return any;
+}
+
+/* Whether `from` is built, however indirectly, on `to`; `path` receives the way back. */
+static bool reaches(struct model *m, struct track *from, struct track *to, struct strbuf *path)
+{
+    from->mark = m->visit;
+    VEC_FOREACH (&from->bases, n)
+        VEC_FOREACH (&(*n)->claimants, it) {
+            struct track *c = *it;
+            if (c != to && (c->mark == m->visit || !reaches(m, c, to, path)))
+                continue;
+            strbuf_addf(path, "%s%s", path->n ? " <- " : "", c->id);
+            return true;
+        }
+    return false;
+}
+
+static bool in_cycle(struct model *m, struct track *t)
+{
+    cleanup_strbuf struct strbuf path = {0};
+    m->visit++;
+    if (!t->bases.n || !reaches(m, t, t, &path))
+        return false;
+    track_state_set(m, t, TRACK_BLOCKED, REASON_BASE_CYCLE, "built on itself: %s <- %s",
+                    strbuf_str(&path), t->id);
+    return true;
+}
+
+bool track_under_way(struct model *m, const struct track *t)
+{
+    switch (t->state) {
+    case TRACK_WAITING:
+        return t->reason.code == REASON_INSPECTING || t->reason.code == REASON_RESOLVING_BASE ||
+               t->reason.code == REASON_BASE_BUILDING;
+    case TRACK_PUBLISHING:
+        return t->reason.code != REASON_REGISTRY_AWAY;
+    case TRACK_BUILDING:
+        VEC_FOREACH (&t->current->jobs, bj)
+            if ((*bj)->required && job_under_way((*bj)->job) && !schedule_can_run(m, (*bj)->job))
+                return false;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The base that is under way and worth waiting for, or NULL. */
+static struct track *ancestor_under_way(struct track *t)
+{
+    VEC_FOREACH (&t->bases, n)
+        VEC_FOREACH (&(*n)->claimants, c)
+            if (*c != t && (*c)->under_way)
+                return *c;
+    return NULL;
+}
+
+/* Whether the track should wait for an ancestor still; keeps its deadline. */
+static bool wait_for_ancestor(struct model *m, struct track *t)
+{
+    struct track *ancestor = ancestor_under_way(t);
+    if (!ancestor) {
+        if (t->wait_left != -1)
+            model_touch(m, t);
+        t->wait_left = -1;
+        t->wait_due = 0;
+        return false;
+    }
+    if (!t->wait_due) {
+        t->wait_left = t->wait_left >= 0 ? t->wait_left : ANCESTOR_WAIT_MS;
+        t->wait_due = m->mono + t->wait_left;
+        model_touch(m, t);
+    }
+    if (t->wait_due <= m->mono)
+        return false;
+    model_timer(m, t->wait_due);
+    track_state_set(m, t, TRACK_WAITING, REASON_BASE_BUILDING, "base %s is under way",
+                    ancestor->id);
+    return true;
+}
+
+/* ---- the slots together ---- */
+
+static void slot_blocks(struct model *m, struct track *t, enum track_state state,
+                        const struct slot *s)
+{
+    track_state_set(m, t, state, s->reason.code, "%s: %s", s->platform_name, s->reason.text);
+}
+
+/* Whether every required slot is ready; sets state and reason otherwise. An optional slot whose files are still
+ * being read is waited for too: its answer comes at once. */
+static bool slots_ready(struct model *m, struct track *t)
+{
+    const struct slot *blocked = NULL, *waiting = NULL;
+    bool any = false;
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if (!s || s->state == SLOT_NOT_OFFERED)
+            continue;
+        any = any || s->state == SLOT_READY;
+        if (s->state == SLOT_BLOCKED && !s->optional && !blocked)
+            blocked = s;
+        if (s->state == SLOT_WAITING && !waiting &&
+            (!s->optional || s->reason.code == REASON_INSPECTING))
+            waiting = s;
+    }
+    if (waiting)
+        slot_blocks(m, t, TRACK_WAITING, waiting);
+    else if (blocked)
+        slot_blocks(m, t, TRACK_BLOCKED, blocked);
+    else if (!any)
+        track_state_set(m, t, TRACK_BLOCKED, REASON_NOT_OFFERED,
+                        "upstream has none of the image's platforms");
+    return any && !blocked && !waiting;
+}
+
+/* A key whose work is neither done nor under way. */
+static bool needs_work(const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if (s && s->state == SLOT_READY &&
+            (!s->job || (s->job->state == JOB_CANCELLED && !s->job->settled)))
+            return true;
+    }
+    return false;
+}
+
+/* ---- the build ---- */
+
+static const struct build_job *required_job_in(const struct build *b, enum job_state state)
+{
+    VEC_FOREACH (&b->jobs, bj)
+        if ((*bj)->required && (*bj)->job->state == state)
+            return *bj;
+    return NULL;
+}
+
+static void judge_failed(struct model *m, struct track *t, const struct build_job *bj)
+{
+    const struct job *j = bj->job;
+    if (build_active(t->current))
+        build_end(m, t->current, BUILD_FAILED, REASON_JOB_FAILED, "%s: %s: %s", bj->platform_name,
+                  failure_kind_names[j->kind], j->reason ? j->reason : "");
+    track_state_set(m, t, TRACK_FAILED, REASON_JOB_FAILED, "%s: %s: %s", bj->platform_name,
+                    failure_kind_names[j->kind], j->reason ? j->reason : "");
+    t->superseded = 0;
+}
+
+static void judge_cancelled(struct model *m, struct track *t, const struct build_job *bj)
+{
+    if (build_active(t->current))
+        build_end(m, t->current, BUILD_CANCELLED, REASON_CANCELLED, "%s was cancelled",
+                  bj->platform_name);
+    track_state_set(m, t, TRACK_CANCELLED, REASON_CANCELLED, "%s was cancelled", bj->platform_name);
+}
+
+static void judge_running(struct model *m, struct track *t)
+{
+    const struct build_job *running = required_job_in(t->current, JOB_RUNNING);
+    if (!running)
+        running = required_job_in(t->current, JOB_LEASED);
+    if (running) {
+        if (t->current->state == BUILD_WAITING)
+            build_move(m, t->current, BUILD_RUNNING);
+        track_state_set(m, t, TRACK_BUILDING, REASON_RUNNING, "%s on %s", running->platform_name,
+                        running->job->board);
+        return;
+    }
+    const struct build_job *wanted = required_job_in(t->current, JOB_WANTED);
+    struct reason why = {0};
+    schedule_why(m, wanted->job, &why);
+    track_state_set(m, t, TRACK_BUILDING, why.code, "%s: %s", wanted->platform_name, why.text);
+    reason_done(&why);
+}
+
+/* Judges the track by the jobs of its latest build. */
+static void judge_build(struct model *m, struct track *t)
+{
+    const struct build_job *bj;
+    if (!t->current)
+        track_state_set(m, t, TRACK_UNKNOWN, REASON_NONE, "%s", "");
+    else if ((bj = required_job_in(t->current, JOB_FAILED)))
+        judge_failed(m, t, bj);
+    else if ((bj = required_job_in(t->current, JOB_CANCELLED)))
+        judge_cancelled(m, t, bj);
+    else if (required_job_in(t->current, JOB_WANTED) || required_job_in(t->current, JOB_LEASED) ||
+             required_job_in(t->current, JOB_RUNNING))
+        judge_running(m, t);
+    else
+        plan_publish(m, t);
+}
+
+/* ---- the track ---- */
+
+static bool stopped(struct model *m, struct track *t)
+{
+    if (!t->image)
+        track_state_set(m, t, TRACK_UNKNOWN, REASON_NONE, "no longer in farm.yaml");
+    else if (t->deleted || !t->ref)
+        track_state_set(m, t, TRACK_DELETED, REASON_REF_DELETED,
+                        "%s is gone upstream; its tags stay", t->ref_name);
+    else if (t->dormant)
+        track_state_set(m, t, TRACK_DORMANT, REASON_DORMANT,
+                        "older than what is kept in date; wakes when it moves or is asked for");
+    else if (t->tag_error)
+        track_state_set(m, t, TRACK_BLOCKED, REASON_TAG_CONFLICT, "%s", t->tag_error);
+    else
+        return false;
+    if (t->current && build_active(t->current))
+        build_end(m, t->current, BUILD_SUPERSEDED, t->reason.code, "%s", t->reason.text);
+    return true;
+}
+
+static void decide(struct model *m, struct track *t)
+{
+    if (stopped(m, t))
+        return;
+    evaluate_slots(m, t);
+    if (plan_ancestors(m, t))
+        evaluate_slots(m, t);
+    if (in_cycle(m, t) || !slots_ready(m, t))
+        return;
+    if (needs_work(t) && wait_for_ancestor(m, t))
+        return;
+    build_sync(m, t);
+    judge_build(m, t);
+}
+
+/* What is built on the track looks again when it stops or starts being worth waiting for. */
+static void tell_dependents(struct model *m, struct track *t)
+{
+    VEC_FOREACH (&t->claims, n)
+        VEC_FOREACH (&(*n)->dependents, d)
+            if (*d != t)
+                model_plan_later(m, *d);
+}
+
+static void plan_track(struct model *m, struct track *t)
+{
+    t->queued = false;
+    bool was = t->under_way;
+    decide(m, t);
+    t->under_way = track_under_way(m, t);
+    if (was != t->under_way)
+        tell_dependents(m, t);
+}

@@ -1,0 +1,30 @@
+/* The plan: what is wanted, compared with what is. Pure comparisons over the tracks that an event may have
+ * touched; see design notes in ARCHITECTURE.md, "The plan". */
+#pragma once
+
+#include "daemon/model/state.h"
+
+/* Plans every queued track, ancestors before dependents, until none is queued. */
+void plan_run(struct model *m);
+/* Queues every track. */
+void plan_all(struct model *m);
+/* Whether the track is being brought up to date now, so that what is built on it had better wait. */
+bool track_under_way(struct model *m, const struct track *t);
+
+/* slot.c: evaluates what one platform of a track needs now: its context, its pins, its key. */
+void slot_evaluate(struct model *m, struct slot *s);
+/* Frees what slot_evaluate derived. */
+void slot_done(struct slot *s);
+
+/* key.c: fills in s->key and s->inputs from what the slot was evaluated to. */
+void key_compute(struct model *m, struct slot *s);
+/* In words: what differs between two lists of inputs (JSON texts as in job.inputs). The caller owns the
+ * answer; NULL when nothing does. */
+char *key_difference(const char *old_inputs, const char *new_inputs);
+/* SOURCE_DATE_EPOCH of a slot's context, seconds. */
+int64_t key_epoch(struct model *m, const struct slot *s);
+/* How the result is packed: "oci+gzip". Static. */
+const char *key_packing(const struct farm_image *image);
+
+/* publish_plan.c: all required jobs have succeeded: decides where the track's tags should point. */
+void plan_publish(struct model *m, struct track *t);

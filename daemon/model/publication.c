@@ -1,0 +1,389 @@
+/* A publication: one index in one repository, with a generation and the tags that point to it. One runs at a time
+ * in each repository; every step is journalled before its effect starts.
+ *
+ *     happy path     prepared -> children -> index -> tags -> verified
+ *     failure modes  the registry is away: the same step again after a back-off, for ever;
+ *                    a child is not there: abandoned, and the child's job is wanted again;
+ *                    superseded before the first tag's PUT is journalled: abandoned;
+ *                    a tag names what the store does not know: abandoned, and the repository stops */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#define BIT(s) (1u << (s))
+
+static const unsigned allowed[] = {
+    [PUBLICATION_PREPARED] = BIT(PUBLICATION_CHILDREN) | BIT(PUBLICATION_ABANDONED),
+    [PUBLICATION_CHILDREN] = BIT(PUBLICATION_INDEX) | BIT(PUBLICATION_ABANDONED),
+    [PUBLICATION_INDEX] = BIT(PUBLICATION_TAGS) | BIT(PUBLICATION_ABANDONED),
+    [PUBLICATION_TAGS] = BIT(PUBLICATION_VERIFIED) | BIT(PUBLICATION_ABANDONED),
+    [PUBLICATION_VERIFIED] = 0,
+    [PUBLICATION_ABANDONED] = 0,
+};
+
+struct publication *publication_find(const struct model *m, int64_t id)
+{
+    struct publication *p = NULL;
+    HASH_FIND(hh, m->publications, &id, sizeof(id), p);
+    return p;
+}
+
+static void move(struct model *m, struct publication *p, enum publication_state state)
+{
+    assert(allowed[p->state] & BIT(state));
+    p->state = state;
+    model_touch(m, p);
+}
+
+/* ---- children ---- */
+
+const struct child *publication_child(const struct publication *p, enum platform platform)
+{
+    VEC_FOREACH (&p->child, c)
+        if (c->platform == platform)
+            return c;
+    return NULL;
+}
+
+bool children_equal(const childvec *a, const childvec *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (a->items[i].platform != b->items[i].platform ||
+            !str_eq(a->items[i].digest, b->items[i].digest))
+            return false;
+    return true;
+}
+
+void children_done(childvec *c)
+{
+    VEC_FOREACH (c, child) {
+        free(child->digest);
+        free(child->media_type);
+        free(child->content);
+        free(child->key);
+        free(child->packing);
+    }
+    vec_free(c);
+}
+
+/* ---- making ---- */
+
+static const struct publication *same_children(const struct model *m, const char *repository,
+                                               const childvec *children)
+{
+    for (const struct publication *p = m->publications; p; p = p->hh.next)
+        if (str_eq(p->repository, repository) && children_equal(&p->child, children))
+            return p;
+    return NULL;
+}
+
+static void add_tag(struct model *m, struct publication *p, const char *tag, const char *digest,
+                    bool index)
+{
+    struct publication_tag *pt = xnew(struct publication_tag);
+    pt->row.table = TABLE_PUBLICATION_TAG;
+    pt->publication = p->id;
+    pt->ordinal = (int64_t)p->tags.n;
+    pt->tag = xstrdup(tag);
+    pt->digest = xstrdup(digest);
+    pt->index = index;
+    vec_push(&p->tags, pt);
+    model_touch(m, pt);
+}
+
+/* Per-architecture tags first, `latest` last. */
+static void add_tags(struct model *m, struct publication *p, const strvec *tags)
+{
+    VEC_FOREACH (tags, tag)
+        VEC_FOREACH (&p->child, c) {
+            cleanup_free char *name = xasprintf("%s-%s", *tag, platform_info(c->platform)->suffix);
+            add_tag(m, p, name, c->digest, false);
+        }
+    VEC_FOREACH (tags, tag)
+        if (!str_eq(*tag, "latest"))
+            add_tag(m, p, *tag, p->digest, true);
+    if (strvec_has(tags, "latest"))
+        add_tag(m, p, "latest", p->digest, true);
+}
+
+struct publication *publication_make(struct model *m, struct track *t, childvec *children,
+                                     const strvec *tags)
+{
+    struct publication *p = xnew(struct publication);
+    const struct publication *same = same_children(m, t->image->repository, children);
+    cleanup_free char *counter = xasprintf("generation %s", t->image->repository);
+    p->row.table = TABLE_PUBLICATION;
+    p->id = model_next(m, "next publication");
+    p->repository = xstrdup(t->image->repository);
+    p->track_id = xstrdup(t->id);
+    p->build = t->current ? t->current->id : 0;
+    p->generation = model_next(m, counter);
+    p->created_at = m->wall;
+    p->child = *children;
+    *children = (childvec){0};
+    p->children = publication_children_text(&p->child);
+    if (same) {
+        p->bytes = xstrdup(same->bytes);
+        p->digest = xstrdup(same->digest);
+        p->media_type = xstrdup(same->media_type);
+    } else {
+        publication_serialise(m, t, p);
+    }
+    HASH_ADD(hh, m->publications, id, sizeof(p->id), p);
+    model_touch(m, p);
+    add_tags(m, p, tags);
+    model_repository(m, p->repository)->running = p;
+    publication_go_on(m, p);
+    return p;
+}
+
+/* ---- steps ---- */
+
+static struct publication_tag *next_tag(const struct publication *p)
+{
+    VEC_FOREACH (&p->tags, pt)
+        if (!(*pt)->done)
+            return *pt;
+    return NULL;
+}
+
+static void effect_add_tag(struct effect *e, const struct publication_tag *pt)
+{
+    vec_push(&e->tags, (struct effect_tag){xstrdup(pt->tag), xstrdup(pt->digest), pt->index});
+}
+
+/* What one of our tags may name without a stranger having been there. */
+static void add_known(const struct model *m, struct effect *e, const struct publication *p)
+{
+    for (const struct publication *o = m->publications; o; o = o->hh.next) {
+        if (!str_eq(o->repository, p->repository))
+            continue;
+        if (!strvec_has(&e->known, o->digest))
+            strvec_add(&e->known, o->digest);
+        VEC_FOREACH (&o->child, c)
+            if (!strvec_has(&e->known, c->digest))
+                strvec_add(&e->known, c->digest);
+    }
+}
+
+static enum publish_step step_of(const struct publication *p)
+{
+    switch (p->state) {
+    case PUBLICATION_PREPARED:
+        return PUBLISH_CHILDREN;
+    case PUBLICATION_CHILDREN:
+        return PUBLISH_INDEX;
+    default:
+        return next_tag(p) ? PUBLISH_TAG : PUBLISH_VERIFY;
+    }
+}
+
+void publication_go_on(struct model *m, struct publication *p)
+{
+    if (p->asked || p->retry_due)
+        return;
+    if (p->state == PUBLICATION_INDEX)
+        move(m, p, PUBLICATION_TAGS); /* the first tag's PUT is journalled before it starts */
+    p->asked = true;
+    struct effect *e = model_effect(m, EFFECT_PUBLISH);
+    e->publication = p->id;
+    e->step = step_of(p);
+    e->repository = xstrdup(p->repository);
+    e->digest = xstrdup(p->digest);
+    e->media_type = xstrdup(p->media_type);
+    e->bytes = xstrdup(p->bytes);
+    VEC_FOREACH (&p->child, c)
+        vec_push(&e->children,
+                 (struct effect_child){c->platform, xstrdup(c->digest), xstrdup(c->media_type)});
+    if (e->step == PUBLISH_TAG) {
+        effect_add_tag(e, next_tag(p));
+        add_known(m, e, p);
+    } else if (e->step == PUBLISH_VERIFY) {
+        VEC_FOREACH (&p->tags, pt)
+            effect_add_tag(e, *pt);
+    }
+}
+
+/* ---- ends ---- */
+
+static void plan_repository(struct model *m, const char *name)
+{
+    VEC_FOREACH (&model_repository(m, name)->tracks, t)
+        model_plan_later(m, *t);
+}
+
+static void leave_repository(struct model *m, struct publication *p)
+{
+    struct repository *r = model_repository(m, p->repository);
+    if (r->running == p)
+        r->running = NULL;
+    p->finished_at = m->wall;
+    plan_repository(m, p->repository);
+}
+
+void publication_abandon(struct model *m, struct publication *p, const char *why)
+{
+    str_replace(&p->error, why);
+    move(m, p, PUBLICATION_ABANDONED);
+    leave_repository(m, p);
+}
+
+static void verified(struct model *m, struct publication *p)
+{
+    move(m, p, PUBLICATION_VERIFIED);
+    str_replace(&p->error, NULL);
+    leave_repository(m, p);
+    struct track *t = track_find(m, p->track_id);
+    if (!t)
+        return;
+    t->publication = p->id;
+    t->last = p;
+    model_touch(m, t);
+    model_plan_later(m, t);
+}
+
+/* ---- tags ---- */
+
+static struct tag *tag_get(struct model *m, const char *repository, const char *name)
+{
+    struct tag *tag = tag_find(m, repository, name);
+    if (tag)
+        return tag;
+    tag = xnew(struct tag);
+    tag->row.table = TABLE_TAG;
+    tag->repository = xstrdup(repository);
+    tag->name = xstrdup(name);
+    tag_add(m, tag);
+    return tag;
+}
+
+struct tag *tag_find(const struct model *m, const char *repository, const char *name)
+{
+    cleanup_free char *key = xasprintf("%s:%s", repository, name);
+    struct tag *tag = NULL;
+    HASH_FIND_STR(m->tags, key, tag);
+    return tag;
+}
+
+void tag_add(struct model *m, struct tag *tag)
+{
+    tag->hash_key = xasprintf("%s:%s", tag->repository, tag->name);
+    HASH_ADD_KEYPTR(hh, m->tags, tag->hash_key, strlen(tag->hash_key), tag);
+    model_node(m, tag->repository, tag->name)->current = tag;
+}
+
+static void tag_moved(struct model *m, struct publication *p, struct publication_tag *pt)
+{
+    pt->done = true;
+    model_touch(m, pt);
+    struct tag *tag = tag_get(m, p->repository, pt->tag);
+    str_replace(&tag->track_id, p->track_id);
+    str_replace(&tag->digest, pt->digest);
+    tag->publication = p->id;
+    tag->generation = p->generation;
+    tag->shown = p;
+    model_touch(m, tag);
+    VEC_FOREACH (&model_node(m, p->repository, pt->tag)->dependents, t)
+        model_plan_later(m, *t);
+}
+
+/* ---- events ---- */
+
+void model_on_publication_step(struct model *m, int64_t publication, enum publish_step step,
+                               const char *tag)
+{
+    struct publication *p = publication_find(m, publication);
+    if (!p || p->state >= PUBLICATION_VERIFIED || step_of(p) != step)
+        return;
+    p->asked = false;
+    p->failures = 0;
+    str_replace(&p->error, NULL);
+    model_touch(m, p);
+    struct publication_tag *pt = next_tag(p);
+    if (step == PUBLISH_CHILDREN)
+        move(m, p, PUBLICATION_CHILDREN);
+    else if (step == PUBLISH_INDEX)
+        move(m, p, PUBLICATION_INDEX);
+    else if (step == PUBLISH_TAG && pt && str_eq(pt->tag, tag))
+        tag_moved(m, p, pt);
+    else if (step == PUBLISH_VERIFY) {
+        verified(m, p);
+        return;
+    }
+    publication_go_on(m, p);
+}
+
+/* A registry lost a child: its job is wanted again. */
+static void child_missing(struct model *m, struct publication *p, enum platform platform,
+                          const char *error)
+{
+    const struct child *c = publication_child(p, platform);
+    struct job *j = c ? job_find(m, c->key) : NULL;
+    struct track *t = track_find(m, p->track_id);
+    publication_abandon(m, p, error);
+    if (t && t->last && publication_child(t->last, platform) &&
+        str_eq(publication_child(t->last, platform)->digest, c ? c->digest : NULL))
+        t->last = NULL;
+    if (j && j->state == JOB_SUCCEEDED)
+        job_want(m, j, CLASS_SOURCE);
+}
+
+void model_on_publication_failed(struct model *m, int64_t publication, enum publish_step step,
+                                 enum publish_failure failure, enum platform platform,
+                                 const char *error)
+{
+    struct publication *p = publication_find(m, publication);
+    if (!p || p->state >= PUBLICATION_VERIFIED || step_of(p) != step)
+        return;
+    p->asked = false;
+    p->failures++;
+    str_replace(&p->error, error);
+    model_touch(m, p);
+    plan_repository(m, p->repository);
+    if (failure == PUBLISH_MISSING) {
+        child_missing(m, p, platform, error);
+    } else if (failure == PUBLISH_FOREIGN) {
+        cleanup_free char *key = xasprintf("stopped %s", p->repository);
+        model_set_setting(m, key, error);
+        str_replace(&model_repository(m, p->repository)->stopped, error);
+        publication_abandon(m, p, error);
+    } else {
+        p->retry_due = m->mono + model_backoff(p->failures);
+        model_timer(m, p->retry_due);
+    }
+}
+
+int model_on_adopt(struct model *m, const char *repository, struct err *err)
+{
+    struct repository *r = NULL;
+    HASH_FIND_STR(m->repositories, repository, r);
+    if (!r)
+        return err_set(err, -ENOENT, "the farm publishes to no repository '%s'", repository);
+    cleanup_free char *stopped = xasprintf("stopped %s", repository);
+    cleanup_free char *adopted = xasprintf("adopted %s", repository);
+    if (r->stopped)
+        model_set_setting(m, adopted, r->stopped);
+    model_set_setting(m, stopped, NULL);
+    str_replace(&r->stopped, NULL);
+    plan_repository(m, repository);
+    return 0;
+}
+
+void publication_timer(struct model *m)
+{
+    for (struct publication *p = m->publications; p; p = p->hh.next) {
+        if (!p->retry_due)
+            continue;
+        if (p->retry_due > m->mono) {
+            model_timer(m, p->retry_due);
+            continue;
+        }
+        p->retry_due = 0;
+        if (p->state < PUBLICATION_VERIFIED)
+            publication_go_on(m, p);
+    }
+}

@@ -1,0 +1,18 @@
+/* Which wanted job goes to which board. Pure; see schedule.c for the order. */
+#pragma once
+
+#include "daemon/model/state.h"
+
+/* Queues a wanted job for a board. */
+void schedule_add(struct model *m, struct job *j);
+/* Places queued jobs on boards that ask for work, until none fits, and answers their polls. */
+void schedule_run(struct model *m);
+/* Whether some board that is there could run the job, were it free. */
+bool schedule_can_run(const struct model *m, const struct job *j);
+/* Whether the farm has a board other than `than` that could run the job, with more than `memory_above` bytes. */
+bool schedule_elsewhere(const struct model *m, const struct job *j, const char *than,
+                        int64_t memory_above);
+/* Why a wanted job waits. */
+void schedule_why(struct model *m, const struct job *j, struct reason *ret);
+/* Milliseconds of work that wait behind the track, its own included: the longest chain. */
+int64_t schedule_chain(struct model *m, struct track *t);

@@ -1,0 +1,287 @@
+/* One platform of one track: what it needs now.
+ *
+ *     happy path     the context is known and there, every reference is pinned: ready, with a key
+ *     failure modes  the context is still being read, or an outside base looked up: waiting;
+ *                    the tree is refused, the Dockerfile cannot be used, a base lacks the tag or the
+ *                    platform, upstream dropped the folder: blocked; the folder never was: not offered */
+#include "common/dockerfile.h"
+#include "common/oci.h"
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/slot_text.h"
+#include "daemon/model/tagging.h"
+
+#include <stdarg.h>
+
+char *slot_expand(struct model *m, const struct slot *s, const char *text)
+{
+    if (!text)
+        return NULL;
+    const struct track *t = s->t;
+    struct ref_reading reading = {.verdict = REF_FOLLOWED, .parsed = t->parsed_version};
+    snprintf(reading.version, sizeof(reading.version), "%s", t->version ? t->version : "");
+    struct template_vars vars = track_vars(m->farm, t->image, t->ref_name, &reading, t->variant,
+                                           t->ref ? t->ref->commit : NULL);
+    vars.platform = s->platform;
+    char *expanded = NULL;
+    if (template_expand(text, &vars, &expanded, NULL) < 0)
+        return xstrdup(text);
+    return expanded;
+}
+
+static void pins_done(struct slot *s)
+{
+    VEC_FOREACH (&s->pins, pin) {
+        free(pin->reference);
+        free(pin->repository);
+        free(pin->digest);
+        free(pin->content);
+    }
+    s->pins.n = 0;
+}
+
+void slot_done(struct slot *s)
+{
+    pins_done(s);
+    vec_free(&s->pins);
+    strvec_done(&s->references);
+    free(s->last_from);
+    free(s->parse_error);
+    free(s->key);
+    free(s->inputs);
+    reason_done(&s->reason);
+}
+
+static void conclude(struct slot *s, enum slot_state state, enum reason_code code, const char *fmt,
+                     ...) __attribute__((format(printf, 4, 5)));
+
+static void conclude(struct slot *s, enum slot_state state, enum reason_code code, const char *fmt,
+                     ...)
+{
+    char *text = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    if (vasprintf(&text, fmt, ap) < 0)
+        abort();
+    va_end(ap);
+    s->state = state;
+    reason_set(&s->reason, code, "%s", text);
+    free(text);
+}
+
+/* ---- the context ---- */
+
+static bool evaluate_context(struct model *m, struct slot *s)
+{
+    const struct farm_image *image = s->t->image;
+    cleanup_free char *path = slot_expand(m, s, image->context);
+    cleanup_free char *dockerfile =
+        image->kind == FARM_KIND_DOCKERFILE ? slot_expand(m, s, image->dockerfile) : xstrdup("");
+    const struct context *c =
+        context_get(m, image->source, s->t->ref_name, s->t->ref->commit, path, dockerfile);
+    s->context = c;
+    if (!c->known && c->failures)
+        conclude(s, SLOT_WAITING, REASON_SOURCE_AWAY, "reading %.12s of %s: %s", c->commit,
+                 c->source, c->error);
+    else if (!c->known)
+        conclude(s, SLOT_WAITING, REASON_INSPECTING, "reading %.12s of %s", c->commit, c->source);
+    else if (c->error)
+        conclude(s, SLOT_BLOCKED, REASON_CONTEXT_REFUSED, "%s", c->error);
+    else if (!c->exists && s->seen)
+        conclude(s, SLOT_BLOCKED, REASON_CONTEXT_GONE,
+                 "upstream dropped the folder '%s' of a platform that was built before", path);
+    else if (!c->exists)
+        conclude(s, SLOT_NOT_OFFERED, REASON_NOT_OFFERED, "upstream has no folder '%s'", path);
+    else if (image->kind == FARM_KIND_DOCKERFILE && !c->dockerfile_text)
+        conclude(s, SLOT_BLOCKED, REASON_DOCKERFILE, "no %s in the folder '%s'", dockerfile, path);
+    else
+        return true;
+    return false;
+}
+
+/* ---- the references of the recipe ---- */
+
+static void parse_builder(struct model *m, struct slot *s)
+{
+    if (!s->t->image->builder)
+        return;
+    cleanup_free char *text = slot_expand(m, s, s->t->image->builder);
+    struct err err = ERR_INIT;
+    cleanup_oci_reference struct oci_reference reference = {0};
+    if (oci_reference_parse(text, &reference, &err) < 0)
+        s->parse_error = xasprintf("builder: %s", err.text);
+    else
+        vec_push(&s->references, oci_reference_format(&reference));
+}
+
+/* A board builds natively, for one platform: a stage of another one has no place there. */
+static void take_references(struct slot *s, const struct dockerfile_plan *plan)
+{
+    VEC_FOREACH (&plan->references, r) {
+        if (r->platform != s->platform) {
+            s->parse_error =
+                xasprintf("line %d: %s is wanted for %s, and a board builds %s only", r->line,
+                          r->text, platform_info(r->platform)->name, s->platform_name);
+            return;
+        }
+        if (!strvec_has(&s->references, r->name))
+            strvec_add(&s->references, r->name);
+    }
+    if (plan->base >= 0)
+        str_replace(&s->last_from, plan->references.items[plan->base].name);
+}
+
+static int resolve_dockerfile(struct model *m, struct slot *s,
+                              const struct dockerfile_options *options, struct err *err)
+{
+    cleanup_dockerfile struct dockerfile *d = NULL;
+    cleanup_dockerfile_plan struct dockerfile_plan plan = {0};
+    const char *text = s->context->dockerfile_text;
+    int r = dockerfile_parse(text, strlen(text), &d, err);
+    if (r < 0)
+        return r;
+    r = dockerfile_resolve(d, options, &plan, err);
+    if (r < 0)
+        return r;
+    take_references(s, &plan);
+    return m->buildah ? dockerfile_check_buildah(d, &plan, m->buildah, err) : 0;
+}
+
+static void parse_dockerfile(struct model *m, struct slot *s)
+{
+    const struct farm_image *image = s->t->image;
+    VEC(struct dockerfile_arg) args = {0};
+    cleanup_strvec strvec values = {0};
+    VEC_FOREACH (&image->args, pair) {
+        vec_push(&values, slot_expand(m, s, pair->value));
+        vec_push(&args, (struct dockerfile_arg){pair->name, values.items[values.n - 1]});
+    }
+    cleanup_free char *target = slot_expand(m, s, image->target);
+    struct dockerfile_options options = {
+        .args = args.items, .n_args = args.n, .platform = s->platform, .target = target};
+    struct err err = ERR_INIT;
+    if (resolve_dockerfile(m, s, &options, &err) < 0)
+        s->parse_error = xasprintf("%s: %s", s->context->dockerfile, err.text);
+    vec_free(&args);
+}
+
+static bool evaluate_references(struct model *m, struct slot *s)
+{
+    if (s->parsed != s->context) {
+        strvec_done(&s->references);
+        str_replace(&s->last_from, NULL);
+        str_replace(&s->parse_error, NULL);
+        if (s->t->image->kind == FARM_KIND_ROOTFS)
+            parse_builder(m, s);
+        else
+            parse_dockerfile(m, s);
+        s->parsed = s->context;
+    }
+    if (!s->parse_error)
+        return true;
+    conclude(s, SLOT_BLOCKED, REASON_DOCKERFILE, "%s", s->parse_error);
+    return false;
+}
+
+/* ---- what each reference means now ---- */
+
+/* One of ours: what its tag points to. It is never fetched from outside instead. */
+static bool pin_ours(struct model *m, struct slot *s, struct pin *pin, const char *tag)
+{
+    pin->node = model_node(m, pin->repository, tag);
+    const struct tag *current = pin->node->current;
+    if (!current) {
+        VEC_FOREACH (&pin->node->claimants, t)
+            track_wake(m, *t);
+        conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s is not published", pin->node->name);
+        return false;
+    }
+    const struct publication *p = publication_find(m, current->publication);
+    const struct child *child = p ? publication_child(p, s->platform) : NULL;
+    if (!child) {
+        conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s has no %s", pin->node->name,
+                 s->platform_name);
+        return false;
+    }
+    pin->digest = xstrdup(child->digest);
+    pin->content = xstrdup(child->content);
+    return true;
+}
+
+static bool pin_outside(struct model *m, struct slot *s, struct pin *pin)
+{
+    struct base *b = pin->base = base_get(m, pin->reference);
+    if (!b->digest && b->error)
+        conclude(s, b->gone ? SLOT_BLOCKED : SLOT_WAITING,
+                 b->gone ? REASON_BASE_MISSING : REASON_REGISTRY_AWAY, "base %s: %s", b->reference,
+                 b->error);
+    else if (!b->digest)
+        conclude(s, SLOT_WAITING, REASON_RESOLVING_BASE, "looking up base %s", b->reference);
+    else if (!b->child[s->platform])
+        conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s has no %s", b->reference,
+                 s->platform_name);
+    else {
+        pin->digest = xstrdup(b->child[s->platform]);
+        pin->content = xstrdup(b->child[s->platform]);
+        return true;
+    }
+    return false;
+}
+
+static bool evaluate_pin(struct model *m, struct slot *s, const char *reference)
+{
+    struct err err = ERR_INIT;
+    cleanup_oci_reference struct oci_reference parsed = {0};
+    if (oci_reference_parse(reference, &parsed, &err) < 0) {
+        conclude(s, SLOT_BLOCKED, REASON_DOCKERFILE, "%s", err.text);
+        return false;
+    }
+    struct pin pin = {.reference = xstrdup(reference),
+                      .repository = oci_reference_repository(&parsed)};
+    bool ours = !parsed.digest && farm_owns_repository(m->farm, pin.repository);
+    bool ok =
+        ours ? pin_ours(m, s, &pin, parsed.tag ? parsed.tag : "latest") : pin_outside(m, s, &pin);
+    /* Kept even when it leads nowhere yet: the edge tells when to look again. */
+    vec_push(&s->pins, pin);
+    return ok;
+}
+
+static bool evaluate_pins(struct model *m, struct slot *s)
+{
+    bool ok = true;
+    struct reason first = {0};
+    enum slot_state state = SLOT_READY;
+    VEC_FOREACH (&s->references, reference) {
+        if (evaluate_pin(m, s, *reference) || !ok)
+            continue;
+        ok = false;
+        state = s->state;
+        reason_copy(&first, &s->reason);
+    }
+    if (!ok)
+        conclude(s, state, first.code, "%s", first.text);
+    reason_done(&first);
+    return ok;
+}
+
+void slot_evaluate(struct model *m, struct slot *s)
+{
+    pins_done(s);
+    s->job = NULL;
+    str_replace(&s->key, NULL);
+    if (s->retired || !s->wanted) {
+        conclude(s, SLOT_NOT_OFFERED, REASON_NOT_OFFERED, "the platform is retired");
+        return;
+    }
+    if (!evaluate_context(m, s))
+        return;
+    if (!s->seen) {
+        s->seen = true;
+        model_touch(m, s);
+    }
+    if (!evaluate_references(m, s) || !evaluate_pins(m, s))
+        return;
+    key_compute(m, s);
+    s->job = job_find(m, s->key);
+    conclude(s, SLOT_READY, REASON_NONE, "%s", "");
+}

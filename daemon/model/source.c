@@ -1,0 +1,203 @@
+/* Upstreams: what a sighting of refs means (design rules 8 and 9).
+ *
+ *     happy path     a ref is new, or moves to a descendant: it counts at once
+ *     failure modes  a ref is gone, or moves to what is no descendant: it counts at the second sighting in a
+ *                    row (a lagging mirror imitates both); no refs where there were some is an error */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/tagging.h"
+
+struct source *source_get(struct model *m, const char *url)
+{
+    struct source *s = NULL;
+    HASH_FIND_STR(m->sources, url, s);
+    if (s)
+        return s;
+    s = xnew(struct source);
+    s->row.table = TABLE_SOURCE;
+    s->url = xstrdup(url);
+    HASH_ADD_KEYPTR(hh, m->sources, s->url, strlen(s->url), s);
+    model_touch(m, s);
+    return s;
+}
+
+static struct ref *find_ref(const struct source *s, const char *name)
+{
+    struct ref *r = NULL;
+    HASH_FIND_STR(s->refs, name, r);
+    return r;
+}
+
+struct ref *source_ref(const struct model *m, const char *source, const char *name)
+{
+    struct source *s = NULL;
+    HASH_FIND_STR(m->sources, source, s);
+    return s ? find_ref(s, name) : NULL;
+}
+
+const char *model_ref_commit(const struct model *m, const char *source, const char *ref)
+{
+    const struct ref *r = source_ref(m, source, ref);
+    return r ? r->commit : NULL;
+}
+
+void model_source_patterns(const struct model *m, const char *source, strvec *patterns)
+{
+    VEC_FOREACH (&m->farm->images, image)
+        if (str_eq(image->source, source) && !strvec_has(patterns, image->ref))
+            strvec_add(patterns, image->ref);
+}
+
+/* Everything that follows the ref looks again; a dormant track wakes when its ref moves. */
+static void ref_changed(struct model *m, const struct ref *r, bool moved)
+{
+    struct track *t, *next;
+    HASH_ITER(hh, m->tracks, t, next)
+    {
+        if (t->ref != r)
+            continue;
+        if (t->deleted != r->deleted) {
+            t->deleted = r->deleted;
+            model_touch(m, t);
+        }
+        if (moved && t->dormant)
+            track_wake(m, t);
+        model_plan_later(m, t);
+    }
+}
+
+static void ref_move(struct model *m, struct ref *r, const char *commit)
+{
+    str_replace(&r->commit, commit);
+    str_replace(&r->pending_commit, NULL);
+    ref_changed(m, r, true);
+}
+
+static struct ref *ref_new(struct model *m, struct source *s, const struct seen_ref *seen)
+{
+    struct ref *r = xnew(struct ref);
+    r->row.table = TABLE_REF;
+    r->source = xstrdup(s->url);
+    r->name = xstrdup(seen->name);
+    r->commit = xstrdup(seen->commit);
+    HASH_ADD_KEYPTR(hh, s->refs, r->name, strlen(r->name), r);
+    model_touch(m, r);
+    return r;
+}
+
+/* One ref that is there. Returns whether it is new, or there again. */
+static bool ref_seen(struct model *m, struct source *s, const struct seen_ref *seen)
+{
+    struct ref *r = find_ref(s, seen->name);
+    if (!r) {
+        ref_new(m, s, seen);
+        return true;
+    }
+    if (r->missing || r->deleted) {
+        bool was_deleted = r->deleted;
+        r->missing = 0;
+        r->deleted = false;
+        model_touch(m, r);
+        if (was_deleted)
+            ref_changed(m, r, false);
+    }
+    if (str_eq(r->commit, seen->commit)) {
+        if (r->pending_commit) {
+            str_replace(&r->pending_commit, NULL);
+            model_touch(m, r);
+        }
+        return false;
+    }
+    model_touch(m, r);
+    if (seen->descends || str_eq(r->pending_commit, seen->commit))
+        ref_move(m, r, seen->commit);
+    else
+        str_replace(&r->pending_commit, seen->commit);
+    return false;
+}
+
+static void ref_missed(struct model *m, struct ref *r)
+{
+    r->missing++;
+    model_touch(m, r);
+    if (r->missing < 2)
+        return;
+    r->deleted = true;
+    ref_changed(m, r, false);
+}
+
+/* Names of what was seen, for telling what was not. */
+struct seen_name {
+    const char *name;
+    UT_hash_handle hh;
+};
+
+static void mark_missing(struct model *m, struct source *s, const struct seen_ref *refs, size_t n)
+{
+    struct seen_name *names = NULL, *items = xcalloc(n, sizeof(*items)), *found;
+    for (size_t i = 0; i < n; i++) {
+        items[i].name = refs[i].name;
+        HASH_ADD_KEYPTR(hh, names, items[i].name, strlen(items[i].name), &items[i]);
+    }
+    struct ref *r, *next;
+    HASH_ITER(hh, s->refs, r, next)
+    {
+        HASH_FIND_STR(names, r->name, found);
+        if (!found && !r->deleted)
+            ref_missed(m, r);
+    }
+    HASH_CLEAR(hh, names);
+    free(items);
+}
+
+static bool had_refs(const struct source *s)
+{
+    for (const struct ref *r = s->refs; r; r = r->hh.next)
+        if (!r->deleted)
+            return true;
+    return false;
+}
+
+/* Whether an image of the source was never seen with its present pattern. */
+static bool image_unseen(struct model *m, const char *url)
+{
+    VEC_FOREACH (&m->farm->images, image) {
+        if (!str_eq(image->source, url))
+            continue;
+        cleanup_free char *key = xasprintf("seen/%s", image->name);
+        if (!str_eq(model_setting(m, key), image->ref))
+            return true;
+    }
+    return false;
+}
+
+void model_on_refs(struct model *m, const char *source, const struct seen_ref *refs, size_t n)
+{
+    struct source *s = source_get(m, source);
+    if (n == 0 && had_refs(s)) {
+        model_on_source_failed(m, source,
+                               "the repository has no refs that match, where it had some");
+        return;
+    }
+    s->sighting++;
+    s->polled_at = m->wall;
+    s->failures = 0;
+    str_replace(&s->error, NULL);
+    model_touch(m, s);
+    bool discover = n > 0 && image_unseen(m, source);
+    for (size_t i = 0; i < n; i++)
+        if (ref_seen(m, s, &refs[i]))
+            discover = true;
+    mark_missing(m, s, refs, n);
+    if (discover)
+        track_discover(m, s);
+}
+
+void model_on_source_failed(struct model *m, const char *source, const char *error)
+{
+    struct source *s = source_get(m, source);
+    s->failures++;
+    s->polled_at = m->wall;
+    str_replace(&s->error, error);
+    model_touch(m, s);
+}

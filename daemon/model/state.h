@@ -1,0 +1,443 @@
+/* The model's objects. Private to daemon/model/: everybody else uses model.h and the views.
+ *
+ * A struct whose first member is a `struct row` outlives a restart: the members named in rows_tables.c
+ * are its columns. Whoever changes one of those calls model_touch. Pointers to other objects are weak;
+ * the model's hash tables own them all. Times called `_at` are wall-clock milliseconds and only ever
+ * shown; times called `_due` are monotonic and live in memory alone. */
+#pragma once
+
+#include "daemon/model/farm.h"
+#include "daemon/model/model.h"
+#include "daemon/model/reason.h"
+#include "daemon/model/rows.h"
+#include "daemon/model/version.h"
+
+/* The model is bounded by its farm: a hash table that cannot grow ends the program like any failed
+ * allocation. */
+#include <uthash.h>
+
+extern const char *const job_state_names[], *const attempt_state_names[],
+                                                *const build_state_names[],
+                                                    *const publication_state_names[],
+                                                        *const board_state_names[],
+                                                            *const track_state_names[],
+                                                                *const failure_kind_names[],
+                                                                    *const build_class_names[];
+
+struct row {
+    enum table_id table;
+    bool dirty; /* in the model's list of what this turn changed */
+    bool dead;  /* deleted in this turn; freed at its end */
+};
+
+struct setting {
+    struct row row;
+    char *key;
+    char *value;
+    UT_hash_handle hh;
+};
+
+/* ---- upstream ---- */
+
+struct source {
+    struct row row;
+    char *url;
+    int64_t sighting; /* number of the last poll that succeeded; 0: none yet */
+    int64_t polled_at;
+    char *error;      /* of the last poll; NULL after one that succeeded */
+    int64_t failures; /* in a row */
+    struct ref *refs; /* hash by name */
+    UT_hash_handle hh;
+};
+
+struct ref {
+    struct row row;
+    char *source;
+    char *name;
+    char *commit;         /* what the ref counts as, peeled */
+    char *pending_commit; /* sighted once where it is no descendant of `commit`; NULL: none */
+    int64_t missing;      /* sightings in a row without it */
+    bool deleted;
+    UT_hash_handle hh;
+};
+
+/* The files of one commit that are one build context: facts that never change. */
+struct context {
+    struct row row;
+    char *source, *commit, *path, *dockerfile; /* dockerfile "" for none */
+    char *ref;                                 /* where the worker finds the commit; not stored */
+    char *id;              /* the context id; NULL: unknown, or no such folder */
+    char *dockerfile_text; /* NULL: none */
+    char *error;           /* the tree cannot be a context */
+    bool known;            /* the worker has answered for good */
+    bool exists;
+    int64_t time;      /* committer time of the commit, seconds */
+    int64_t size;      /* bytes of all files */
+    int64_t retry_due; /* after a failed look; 0: none pending */
+    int64_t failures;
+    bool asked; /* an EFFECT_INSPECT is on its way */
+    char *hash_key;
+    UT_hash_handle hh;
+};
+
+struct epoch {
+    struct row row;
+    char *source, *context_id;
+    int64_t time; /* SOURCE_DATE_EPOCH, seconds */
+    char *hash_key;
+    UT_hash_handle hh;
+};
+
+/* A base from outside the farm. */
+struct base {
+    struct row row;
+    char *reference; /* normalised: host/repository:tag or @digest */
+    char *digest;    /* of what the tag names (index or manifest); NULL: never resolved */
+    char *children;  /* JSON [{"platform","digest"}] */
+    char *error;     /* of the last look */
+    int64_t checked_at;
+    int64_t check_due;
+    int64_t failures;
+    bool asked;
+    bool gone; /* the error says that there is no such thing */
+    VEC(struct track *) dependents;
+    char *child[PLATFORM_COUNT]; /* decoded from children */
+    UT_hash_handle hh;
+};
+
+/* ---- what is in or out of date ---- */
+
+/* A tag of one of our repositories: who claims it, who builds from it, where it points. */
+struct tag_node {
+    char *name; /* repository:tag */
+    char *repository, *tag;
+    VEC(struct track *) claimants;
+    VEC(struct track *) dependents;
+    struct tag *current; /* NULL: points nowhere yet */
+    UT_hash_handle hh;
+};
+
+enum slot_state {
+    SLOT_UNKNOWN,
+    SLOT_NOT_OFFERED,
+    SLOT_WAITING, /* for an inspection, a base from outside */
+    SLOT_BLOCKED,
+    SLOT_READY /* the key is known */
+};
+
+/* What one reference of a slot's recipe means now. */
+struct pin {
+    char *reference;       /* as the recipe has it, normalised */
+    char *repository;      /* full name to pull from */
+    char *digest;          /* child manifest to pull */
+    char *content;         /* what the key names */
+    struct tag_node *node; /* weak; NULL for a base from outside */
+    struct base *base;     /* weak; NULL for one of ours */
+};
+
+/* One platform of one track. */
+struct slot {
+    struct row row;
+    struct track *t;
+    char *track;
+    char *platform_name;
+    enum platform platform;
+    int64_t rebuild; /* a counter in the key: "build anyway" */
+    bool no_cache;   /* of the last rebuild asked for */
+    bool seen;       /* its context folder existed once */
+    bool retired;
+    char *last_key; /* of the last success: what "why built" compares with */
+    /* evaluated by the plan */
+    bool wanted; /* the image offers the platform */
+    bool optional;
+    enum slot_state state;
+    struct reason reason;
+    const struct context *context;
+    VEC(struct pin) pins;
+    strvec references;            /* of the recipe, cached for `parsed` */
+    const struct context *parsed; /* whose Dockerfile the references are of */
+    char *last_from;              /* the last stage's FROM, normalised */
+    char *parse_error;
+    char *key, *inputs;
+    struct job *job;
+    bool broken; /* the pins say that a base is blocked */
+};
+
+struct track {
+    struct row row;
+    char *id; /* image@ref[:variant] */
+    char *image_name, *ref_name, *variant;
+    bool dormant;
+    bool deleted; /* its ref is gone upstream */
+    bool held;
+    char *hold_reason;
+    int64_t superseded;  /* builds superseded in a row */
+    int64_t publication; /* id of its last verified publication; 0: none */
+    int64_t build;       /* id of its latest build; 0: none */
+    int64_t wait_left;   /* milliseconds that it still waits for ancestors; -1: not waiting */
+    /* derived */
+    const struct farm_image *image; /* NULL: gone from farm.yaml */
+    struct ref *ref;
+    char *version; /* "" where there is none */
+    struct version parsed_version;
+    char *tag_error; /* its tags cannot be told; NULL: they can */
+    enum track_state state;
+    struct reason reason;
+    struct reason why; /* the build that is or was last wanted */
+    struct slot *slots[PLATFORM_COUNT];
+    strvec tags;
+    VEC(struct tag_node *) claims;
+    VEC(bool) shared; /* of each claim */
+    VEC(struct tag_node *) bases;
+    VEC(struct base *) outside;
+    struct build *current;    /* the latest build, while loaded */
+    struct publication *last; /* the last verified publication, while loaded */
+    int64_t wait_due;         /* when the wait for ancestors ends; 0: not waiting */
+    bool queued;              /* in the model's list of tracks to plan */
+    bool visiting;            /* on the stack of plan_ancestors */
+    int mark;                 /* of the last depth-first walk that met it */
+    bool under_way;           /* see track_under_way; as of its last plan */
+    bool asked;               /* a person asked for the next build */
+    UT_hash_handle hh;
+};
+
+/* ---- building ---- */
+
+struct job {
+    struct row row;
+    char *key;
+    char *platform_name;
+    char *repository, *image, *track;
+    char *inputs;                              /* canonical JSON list of named inputs */
+    char *spec;                                /* wire job without what a lease adds, JSON */
+    char *source, *commit, *path, *dockerfile; /* whose files the context is */
+    enum job_state state;
+    enum failure_kind kind; /* of the last failure */
+    char *reason;           /* of the last failure */
+    bool settled;           /* cancelled: by a person; a superseded one settles nothing */
+    bool emulated;          /* boards that emulate may serve */
+    bool no_cache;
+    int64_t epoch; /* rises with each grant */
+    int64_t recipe_failures, timeouts, infra_failures, losses;
+    char *avoid;          /* board of the last failure, avoided while there is another */
+    int64_t memory_above; /* only boards with more than this many bytes; 0: any */
+    int64_t retry_left;   /* milliseconds until it may be tried again, as of the last touch */
+    char *manifest_digest, *manifest_media_type, *config_digest, *content_digest;
+    int64_t manifest_size;
+    char *board; /* that built it, or builds it */
+    int64_t wanted_at, started_at, finished_at, duration_ms;
+    int64_t attempt; /* id of the last attempt; 0: none */
+    enum build_class class;
+    /* live */
+    enum platform platform;
+    int64_t retry_due;
+    int64_t order; /* static part of its place in the queue */
+    int64_t chain; /* milliseconds of work that waits behind it */
+    bool queued;
+    struct attempt *live; /* granted, running or lost but still reattachable */
+    VEC(struct build *) builds;
+    UT_hash_handle hh;
+};
+
+typedef VEC(struct job *) jobvec;
+
+struct attempt {
+    struct row row;
+    int64_t id;
+    char *lease; /* "L<id>" */
+    char *job_key;
+    int64_t epoch;
+    char *board_name;
+    char *secret; /* NULL once it has ended */
+    enum attempt_state state;
+    enum failure_kind kind;
+    char *reason;
+    int64_t granted_at, started_at, finished_at;
+    int64_t log_size;
+    /* live */
+    struct job *job;
+    struct board *board;
+    int64_t due;         /* end of its term */
+    int64_t granted_seq; /* of the poll that it answered */
+    bool cancel;         /* the board is to be told */
+    bool told;           /* it was */
+    bool sent;           /* the answer that grants it has been written */
+    UT_hash_handle hh;
+};
+
+/* What a finished attempt brought, kept for people; never loaded. */
+struct result {
+    struct row row;
+    int64_t attempt;
+    char *job_key;
+    char *timings, *layers, *packages, *build_root; /* JSON */
+};
+
+struct build_job {
+    struct row row;
+    int64_t build;
+    char *platform_name;
+    char *job_key;
+    bool required;
+    enum platform platform;
+    struct job *job;
+};
+
+struct build {
+    struct row row;
+    int64_t id;
+    char *track_id;
+    enum build_state state;
+    enum build_class class;
+    enum reason_code why_code;
+    char *why;
+    enum reason_code end_code;
+    char *end;
+    char *commit;
+    int64_t publication;
+    int64_t created_at, finished_at;
+    struct track *track;
+    VEC(struct build_job *) jobs;
+    UT_hash_handle hh;
+};
+
+/* ---- publishing ---- */
+
+struct child {
+    enum platform platform;
+    char *digest, *media_type, *content, *key;
+    char *packing; /* media type and compression asked for: "oci+gzip" */
+    int64_t size;
+};
+typedef VEC(struct child) childvec;
+
+struct publication_tag {
+    struct row row;
+    int64_t publication;
+    int64_t ordinal;
+    char *tag;
+    char *digest;
+    bool index; /* names the index; else one platform's child */
+    bool done;
+};
+
+struct publication {
+    struct row row;
+    int64_t id;
+    char *repository, *track_id;
+    int64_t build;
+    int64_t generation;
+    enum publication_state state;
+    char *digest, *media_type;
+    char *bytes;    /* of the index, serialised once */
+    char *children; /* JSON */
+    char *error;
+    int64_t created_at, finished_at;
+    childvec child;
+    VEC(struct publication_tag *) tags;
+    int64_t retry_due;
+    int64_t failures;
+    bool asked; /* its next step is on its way */
+    UT_hash_handle hh;
+};
+
+struct tag {
+    struct row row;
+    char *repository, *name;
+    char *track_id;
+    int64_t publication;
+    int64_t generation;
+    char *digest;
+    char *hash_key;
+    struct publication *shown; /* weak: that of `publication` */
+    UT_hash_handle hh;
+};
+
+struct repository {
+    char *name;
+    char *stopped; /* why nothing is published here until a person decides; NULL: it is */
+    struct publication *running; /* one at a time */
+    VEC(struct track *) tracks;
+    UT_hash_handle hh;
+};
+
+/* ---- boards ---- */
+
+struct board {
+    struct row row;
+    char *name;
+    char *secret_hash; /* sha256 digest of its secret */
+    char *facts;       /* JSON, as the session said */
+    enum board_state state;
+    int64_t blames;
+    int64_t joined_at, seen_at;
+    /* live */
+    char *session, *boot;
+    bool native[PLATFORM_COUNT], emulated[PLATFORM_COUNT];
+    bool kind_rootfs, kind_dockerfile;
+    strvec labels;
+    int64_t slots, memory;
+    int64_t seq, agent_free, disk_free, memory_free;
+    int64_t granted_now;      /* leases that its open poll is about to be answered with */
+    double load, temperature; /* NAN: none known */
+    bool draining;
+    strvec unknown; /* leases that it holds and should not: told with the next answer */
+    uint64_t poll;  /* request token of its open long poll; 0: none */
+    int64_t poll_due, due;
+    VEC(struct attempt *) leases; /* granted, running, lost but held */
+    UT_hash_handle hh;
+};
+
+struct model {
+    const struct farm *farm;
+    struct model_hooks hooks;
+    int64_t mono, wall; /* of the event being applied */
+    int64_t next_due;   /* when EV_TIMER is wanted next; INT64_MAX: never */
+
+    struct setting *settings;
+    struct source *sources;
+    struct context *contexts;
+    struct epoch *epochs;
+    struct base *bases;
+    struct tag_node *nodes;
+    struct track *tracks;
+    struct job *jobs;
+    struct attempt *attempts; /* by lease */
+    struct build *builds;
+    struct publication *publications;
+    struct tag *tags;
+    struct repository *repositories;
+    struct board *boards;
+
+    VEC(struct row *) dirty;
+    VEC(struct build *) retired_builds;   /* freed once this turn's rows are written */
+    VEC(struct attempt *) ended_attempts; /* likewise */
+    VEC(struct track *) plan;             /* tracks to plan in this turn */
+    jobvec ready[PLATFORM_COUNT];         /* wanted jobs that wait for a board: see schedule.c */
+    jobvec backing_off;                   /* wanted jobs that wait for their time */
+    bool dispatch;                        /* a board or a job changed: try to place jobs */
+    int visit;
+    char *buildah;     /* the newest that a board has; NULL: none known */
+    struct turn *turn; /* of the event being applied */
+};
+
+/* Marks the object, whose first member is a row, as changed in this turn. */
+void model_touch(struct model *m, void *object);
+/* Queues the track for planning in this turn. */
+void model_plan_later(struct model *m, struct track *t);
+/* Asks for an EV_TIMER no later than `due`. */
+void model_timer(struct model *m, int64_t due);
+/* Appends an effect and returns it, to be filled in. */
+struct effect *model_effect(struct model *m, enum effect_kind kind);
+/* The next number of the counter `name`, from 1, stored. */
+int64_t model_next(struct model *m, const char *name);
+/* A setting's value, or NULL. */
+const char *model_setting(struct model *m, const char *key);
+/* Sets a setting; NULL removes it. */
+void model_set_setting(struct model *m, const char *key, const char *value);
+/* The repository's live object, made when it is new. */
+struct repository *model_repository(struct model *m, const char *name);
+/* The node of a tag, made when it is new. */
+struct tag_node *model_node(struct model *m, const char *repository, const char *tag);
+/* Milliseconds that a retry waits after `failures` failures in a row: doubling from 5 s to 5 min. */
+int64_t model_backoff(int64_t failures);

@@ -1,0 +1,250 @@
+/* Tracks: made from images and refs (design rule 8), linked to their slots, their tags and their bases. */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/tagging.h"
+
+#include <stdarg.h>
+
+struct track *track_find(const struct model *m, const char *id)
+{
+    struct track *t = NULL;
+    HASH_FIND_STR(m->tracks, id, t);
+    return t;
+}
+
+void track_add(struct model *m, struct track *t)
+{
+    HASH_ADD_KEYPTR(hh, m->tracks, t->id, strlen(t->id), t);
+}
+
+void track_state_set(struct model *m, struct track *t, enum track_state state,
+                     enum reason_code code, const char *fmt, ...)
+{
+    (void)m;
+    char *text = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    if (vasprintf(&text, fmt, ap) < 0)
+        abort();
+    va_end(ap);
+    t->state = state;
+    reason_set(&t->reason, code, "%s", text);
+    free(text);
+}
+
+/* ---- links ---- */
+
+#define remove_weak(v, object)                                                                     \
+    do {                                                                                           \
+        for (size_t _k = 0; _k < (v)->n; _k++)                                                     \
+            if ((v)->items[_k] == (object)) {                                                      \
+                vec_remove(v, _k);                                                                 \
+                break;                                                                             \
+            }                                                                                      \
+    } while (0)
+
+static void unlink_claims(struct track *t)
+{
+    VEC_FOREACH (&t->claims, n)
+        remove_weak(&(*n)->claimants, t);
+    t->claims.n = 0;
+    t->shared.n = 0;
+    strvec_done(&t->tags);
+}
+
+static void link_claims(struct model *m, struct track *t, const struct ref_reading *reading)
+{
+    cleanup_tag_claims tag_claims claims = {0};
+    struct err err = ERR_INIT;
+    struct template_vars vars = track_vars(m->farm, t->image, t->ref_name, reading, t->variant,
+                                           t->ref ? t->ref->commit : NULL);
+    if (tags_of_track(t->image, &vars, &claims, &err) < 0) {
+        str_replace(&t->tag_error, err.text);
+        return;
+    }
+    str_replace(&t->tag_error, NULL);
+    VEC_FOREACH (&claims, c) {
+        struct tag_node *n = model_node(m, t->image->repository, c->tag);
+        strvec_add(&t->tags, c->tag);
+        vec_push(&t->claims, n);
+        vec_push(&t->shared, c->shared);
+        vec_push(&n->claimants, t);
+    }
+}
+
+static struct slot *slot_get(struct model *m, struct track *t, enum platform p)
+{
+    if (t->slots[p])
+        return t->slots[p];
+    struct slot *s = xnew(struct slot);
+    s->row.table = TABLE_SLOT;
+    s->track = xstrdup(t->id);
+    s->platform_name = xstrdup(platform_info(p)->name);
+    s->platform = p;
+    s->t = t;
+    t->slots[p] = s;
+    model_touch(m, s);
+    return s;
+}
+
+static void link_slots(struct model *m, struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        bool offered = farm_image_offers(t->image, (enum platform)p);
+        if (offered)
+            slot_get(m, t, (enum platform)p)->optional =
+                platformvec_has(&t->image->optional, (enum platform)p);
+        if (t->slots[p]) {
+            t->slots[p]->wanted = offered;
+            t->slots[p]->parsed = NULL;
+        }
+    }
+}
+
+void track_link(struct model *m, struct track *t)
+{
+    unlink_claims(t);
+    t->image = farm_image(m->farm, t->image_name);
+    t->ref = NULL;
+    if (!t->image)
+        return;
+    struct ref_reading reading = ref_read(t->image, t->ref_name);
+    bool variant = t->variant ? strvec_has(&t->image->variants, t->variant) : !t->image->variants.n;
+    if (reading.verdict != REF_FOLLOWED || !variant) {
+        t->image = NULL;
+        return;
+    }
+    t->ref = source_ref(m, t->image->source, t->ref_name);
+    str_replace(&t->version, reading.version);
+    t->parsed_version = reading.parsed;
+    link_slots(m, t);
+    link_claims(m, t, &reading);
+}
+
+static void add_base_node(struct track *t, struct tag_node *n)
+{
+    VEC_FOREACH (&t->bases, it)
+        if (*it == n)
+            return;
+    vec_push(&t->bases, n);
+    vec_push(&n->dependents, t);
+}
+
+static void add_outside(struct track *t, struct base *b)
+{
+    VEC_FOREACH (&t->outside, it)
+        if (*it == b)
+            return;
+    vec_push(&t->outside, b);
+    vec_push(&b->dependents, t);
+}
+
+void track_set_bases(struct model *m, struct track *t)
+{
+    (void)m;
+    VEC_FOREACH (&t->bases, n)
+        remove_weak(&(*n)->dependents, t);
+    VEC_FOREACH (&t->outside, b)
+        remove_weak(&(*b)->dependents, t);
+    t->bases.n = t->outside.n = 0;
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        if (!t->slots[p])
+            continue;
+        VEC_FOREACH (&t->slots[p]->pins, pin) {
+            if (pin->node)
+                add_base_node(t, pin->node);
+            else if (pin->base)
+                add_outside(t, pin->base);
+        }
+    }
+}
+
+/* ---- discovery ---- */
+
+static void make_track(struct model *m, const struct farm_image *image, struct ref *r,
+                       const char *variant, bool dormant)
+{
+    cleanup_free char *id = track_name(image->name, r->name, variant);
+    if (track_find(m, id))
+        return;
+    struct track *t = xnew(struct track);
+    t->row.table = TABLE_TRACK;
+    t->id = steal_ptr(id);
+    t->image_name = xstrdup(image->name);
+    t->ref_name = xstrdup(r->name);
+    t->variant = xstrdup(variant);
+    t->dormant = dormant;
+    t->wait_left = -1;
+    track_add(m, t);
+    model_touch(m, t);
+    track_link(m, t);
+    struct repository *repository = model_repository(m, image->repository);
+    vec_push(&repository->tracks, t);
+    model_plan_later(m, t);
+}
+
+static void make_tracks(struct model *m, const struct farm_image *image, struct ref *r,
+                        bool dormant)
+{
+    if (!image->variants.n)
+        make_track(m, image, r, NULL, dormant);
+    VEC_FOREACH (&image->variants, variant)
+        make_track(m, image, r, *variant, dormant);
+}
+
+struct candidate {
+    struct ref *ref;
+    struct version version;
+};
+
+static int candidate_cmp(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    bool px = version_is_prerelease(&x->version), py = version_is_prerelease(&y->version);
+    if (px != py)
+        return px ? 1 : -1; /* releases first */
+    return -version_cmp(&x->version, &y->version);
+}
+
+/* The first sight of an image's pattern: of tags, only the newest few are built unasked. */
+static bool dormant_at_first_sight(const struct farm_image *image, const struct ref *r, size_t rank)
+{
+    return str_starts(r->name, "refs/tags/") && image->history != FARM_HISTORY_ALL &&
+           rank >= (size_t)image->history;
+}
+
+static void discover_image(struct model *m, const struct farm_image *image, struct source *s)
+{
+    cleanup_free char *key = xasprintf("seen/%s", image->name);
+    bool first = !str_eq(model_setting(m, key), image->ref);
+    VEC(struct candidate) found = {0};
+    for (struct ref *r = s->refs; r; r = r->hh.next) {
+        struct ref_reading reading = ref_read(image, r->name);
+        if (reading.verdict == REF_FOLLOWED && !r->deleted)
+            vec_push(&found, (struct candidate){r, reading.parsed});
+    }
+    if (found.n)
+        qsort(found.items, found.n, sizeof(*found.items), candidate_cmp);
+    for (size_t i = 0; i < found.n; i++)
+        make_tracks(m, image, found.items[i].ref,
+                    first && dormant_at_first_sight(image, found.items[i].ref, i));
+    if (first && found.n)
+        model_set_setting(m, key, image->ref);
+    vec_free(&found);
+}
+
+void track_discover(struct model *m, struct source *s)
+{
+    VEC_FOREACH (&m->farm->images, image)
+        if (str_eq(image->source, s->url))
+            discover_image(m, image, s);
+}
+
+void track_wake(struct model *m, struct track *t)
+{
+    if (!t->dormant)
+        return;
+    t->dormant = false;
+    model_touch(m, t);
+    model_plan_later(m, t);
+}

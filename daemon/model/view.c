@@ -1,0 +1,222 @@
+/* What people see of images, tracks and sources; docs/api.md says what each member means. */
+#include "daemon/model/view.h"
+
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "sheaf-config.h"
+
+json_t *view_time(int64_t at)
+{
+    return at ? json_integer(at) : json_null();
+}
+
+json_t *view_text(const char *s)
+{
+    return s && *s ? json_string(s) : json_null();
+}
+
+json_t *view_reason(enum reason_code code, const char *text)
+{
+    if (code == REASON_NONE)
+        return json_null();
+    return json_pack("{s:s,s:s}", "code", reason_names[code], "text", text ? text : "");
+}
+
+static json_t *publication(const struct publication *p)
+{
+    if (!p)
+        return json_null();
+    return json_pack("{s:I,s:I,s:s,s:o}", "id", (json_int_t)p->id, "generation",
+                     (json_int_t)p->generation, "digest", p->digest, "published_at",
+                     view_time(p->state == PUBLICATION_VERIFIED ? p->finished_at : 0));
+}
+
+/* ---- cells ---- */
+
+static const char *job_cell_state(const struct job *j)
+{
+    static const char *const states[] = {
+        [JOB_WANTED] = "wanted",       [JOB_LEASED] = "running", [JOB_RUNNING] = "running",
+        [JOB_SUCCEEDED] = "succeeded", [JOB_FAILED] = "failed",  [JOB_CANCELLED] = "cancelled",
+    };
+    return states[j->state];
+}
+
+static const char *cell_state(const struct slot *s)
+{
+    static const char *const states[] = {
+        [SLOT_UNKNOWN] = "unknown", [SLOT_NOT_OFFERED] = "not-offered", [SLOT_WAITING] = "waiting",
+        [SLOT_BLOCKED] = "blocked", [SLOT_READY] = "waiting",
+    };
+    return s->job ? job_cell_state(s->job) : states[s->state];
+}
+
+json_t *view_job_reason(struct model *m, const struct job *j)
+{
+    struct reason why = {0};
+    if (j->state == JOB_WANTED)
+        schedule_why(m, j, &why);
+    else if (j->state == JOB_LEASED || j->state == JOB_RUNNING)
+        reason_set(&why, REASON_RUNNING, "on %s", j->board);
+    else if (j->state == JOB_FAILED)
+        reason_set(&why, REASON_JOB_FAILED, "%s: %s", failure_kind_names[j->kind],
+                   j->reason ? j->reason : "");
+    else if (j->state == JOB_CANCELLED)
+        reason_set(&why, REASON_CANCELLED, "%s", j->settled ? "by request" : "superseded");
+    json_t *view = view_reason(why.code, why.text);
+    reason_done(&why);
+    return view;
+}
+
+bool view_emulated(const struct model *m, const struct job *j)
+{
+    const struct board *b = j->board ? board_find(m, j->board) : NULL;
+    return b && b->emulated[j->platform];
+}
+
+static json_t *cell(struct model *m, const struct track *t, const struct slot *s)
+{
+    const struct job *j = s->job;
+    const struct child *c = t->last ? publication_child(t->last, s->platform) : NULL;
+    const char *digest = j && j->state == JOB_SUCCEEDED ? j->manifest_digest : c ? c->digest : NULL;
+    bool here =
+        s->state == SLOT_WAITING || s->state == SLOT_BLOCKED || s->state == SLOT_NOT_OFFERED;
+    return json_pack(
+        "{s:s,s:b,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "platform", s->platform_name, "required",
+        !s->optional, "state", cell_state(s), "reason",
+        j      ? view_job_reason(m, j)
+        : here ? view_reason(s->reason.code, s->reason.text)
+               : view_reason(t->reason.code, t->reason.text),
+        "job", view_text(j ? j->key : NULL), "digest", view_text(digest), "board",
+        view_text(j ? j->board : NULL), "emulated", j && view_emulated(m, j), "since_at",
+        view_time(!j                                    ? 0
+                  : j->finished_at && !job_under_way(j) ? j->finished_at
+                  : j->started_at                       ? j->started_at
+                                                        : j->wanted_at),
+        "duration_ms", j && j->duration_ms ? json_integer(j->duration_ms) : json_null());
+}
+
+/* ---- tracks ---- */
+
+static json_t *track(struct model *m, const struct track *t)
+{
+    json_t *cells = json_array(), *tags = json_array();
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p] && t->slots[p]->wanted)
+            json_array_append_new(cells, cell(m, t, t->slots[p]));
+    VEC_FOREACH (&t->tags, tag)
+        json_array_append_new(tags, json_string(*tag));
+    const struct build *b = t->current;
+    return json_pack(
+        "{s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:b,s:o,s:o,s:o}", "id", t->id, "image",
+        t->image_name, "ref", t->ref_name, "variant", view_text(t->variant), "version",
+        view_text(t->version), "commit", view_text(t->ref ? t->ref->commit : NULL), "state",
+        track_state_names[t->state], "reason", view_reason(t->reason.code, t->reason.text), "why",
+        b ? view_reason(b->why_code, b->why) : json_null(), "tags", tags, "held", t->held, "build",
+        t->build ? json_integer(t->build) : json_null(), "publication", publication(t->last),
+        "cells", cells);
+}
+
+static int track_cmp(const struct track *a, const struct track *b)
+{
+    return strcmp(a->id, b->id);
+}
+
+json_t *view_tracks(struct model *m)
+{
+    json_t *list = json_array();
+    HASH_SORT(m->tracks, track_cmp);
+    for (const struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->image)
+            json_array_append_new(list, track(m, t));
+    return json_pack("{s:o}", "tracks", list);
+}
+
+static json_t *bases_of(struct model *m, const struct track *t)
+{
+    json_t *list = json_array();
+    VEC_FOREACH (&t->bases, n) {
+        const struct track *owner = (*n)->claimants.n ? (*n)->claimants.items[0] : NULL;
+        json_array_append_new(list,
+                              json_pack("{s:s,s:o,s:o}", "reference", (*n)->name, "digest",
+                                        view_text((*n)->current ? (*n)->current->digest : NULL),
+                                        "track", view_text(owner ? owner->id : NULL)));
+    }
+    VEC_FOREACH (&t->outside, b)
+        json_array_append_new(list,
+                              json_pack("{s:s,s:o,s:n}", "reference", (*b)->reference, "digest",
+                                        view_text(model_base_digest(m, (*b)->reference)), "track"));
+    return list;
+}
+
+static json_t *dependents_of(const struct track *t)
+{
+    json_t *list = json_array();
+    VEC_FOREACH (&t->claims, n)
+        VEC_FOREACH (&(*n)->dependents, d)
+            json_array_append_new(list, json_string((*d)->id));
+    return list;
+}
+
+json_t *view_track(struct model *m, const char *id)
+{
+    const struct track *t = track_find(m, id);
+    if (!t)
+        return NULL;
+    json_t *view = track(m, t);
+    json_object_set_new(view, "bases", bases_of(m, t));
+    json_object_set_new(view, "dependents", dependents_of(t));
+    return view;
+}
+
+/* ---- images and sources ---- */
+
+static json_t *image(struct model *m, const struct farm_image *i)
+{
+    json_t *tracks = json_array(), *platforms = json_array();
+    for (const struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->image == i)
+            json_array_append_new(tracks, track(m, t));
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (farm_image_offers(i, (enum platform)p))
+            json_array_append_new(platforms, json_string(platform_info((enum platform)p)->name));
+    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o}", "name", i->name, "repository", i->repository,
+                     "kind", i->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile", "source",
+                     i->source, "platforms", platforms, "tracks", tracks);
+}
+
+json_t *view_images(struct model *m)
+{
+    json_t *list = json_array();
+    HASH_SORT(m->tracks, track_cmp);
+    VEC_FOREACH (&m->farm->images, i)
+        json_array_append_new(list, image(m, i));
+    return json_pack("{s:o}", "images", list);
+}
+
+static json_t *source(const struct model *m, const struct farm_source *fs)
+{
+    struct source *s = NULL;
+    HASH_FIND_STR(m->sources, fs->url, s);
+    json_t *images = json_array();
+    VEC_FOREACH (&m->farm->images, i)
+        if (str_eq(i->source, fs->url))
+            json_array_append_new(images, json_string(i->name));
+    int refs = 0;
+    for (const struct ref *r = s ? s->refs : NULL; r; r = r->hh.next)
+        refs += !r->deleted;
+    const char *state = !s || !s->polled_at ? "new" : s->error ? "failing" : "ok";
+    return json_pack("{s:s,s:s,s:o,s:o,s:i,s:I,s:o,s:n,s:I}", "url", fs->url, "state", state,
+                     "error", view_text(s ? s->error : NULL), "images", images, "refs", refs,
+                     "poll_ms", (json_int_t)fs->poll_ms, "polled_at",
+                     view_time(s ? s->polled_at : 0), "next_at", "failures",
+                     (json_int_t)(s ? s->failures : 0));
+}
+
+json_t *view_sources(struct model *m)
+{
+    json_t *list = json_array();
+    VEC_FOREACH (&m->farm->sources, s)
+        json_array_append_new(list, source(m, s));
+    return json_pack("{s:o}", "sources", list);
+}

@@ -1,0 +1,136 @@
+"""sheafctl against a coordinator that only talks: what it asks, what it shows, how it exits."""
+import json
+import os
+import re
+import stat
+import subprocess
+
+import jsonschema
+import pytest
+from fake_coordinator import ROOT, FakeCoordinator
+from farm import CTL
+
+pytestmark = pytest.mark.quick
+COMMANDS = ["status", "tracks", "builds", "show", "logs", "rebuild", "cancel", "boards", "sources", "poll", "check"]
+AMD64 = 0
+
+
+@pytest.fixture
+def fake(tmp_path):
+    server = FakeCoordinator(str(tmp_path / "sock"))
+    server.socket = str(tmp_path / "sock")
+    yield server
+    server.stop()
+
+
+def ctl(fake, *args, url=False):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("SHEAF_")}
+    where = ["--url", fake.url] if url else ["--socket", fake.socket]
+    return subprocess.run([CTL, *where, *args], capture_output=True, text=True, env=env, timeout=20, check=False)
+
+
+def said(done, status=0):
+    assert done.returncode == status, (done.stdout, done.stderr)
+    return done.stdout
+
+
+def schema(name):
+    with open(f"{ROOT}/schema/api.schema.json", encoding="utf-8") as f:
+        document = json.load(f)
+    return jsonschema.Draft202012Validator({**document, "$ref": f"#/$defs/{name}"})
+
+
+@pytest.mark.parametrize("args,name", [
+    (["status"], "status"), (["tracks"], "tracks"), (["builds"], "builds"), (["show", "17"], "build_whole"),
+    (["show", "minideb@master:trixie"], "track_whole"), (["show", "17", "arm64"], "job"), (["boards"], "boards"),
+    (["sources"], "sources"), (["rebuild", "alpine@v3.19"], "rebuild"), (["poll", "minideb"], "poll"), (["boards", "add", "x"], "board_secret")])
+def test_json_is_the_answer_of_the_schema(fake, args, name):
+    schema(name).validate(json.loads(said(ctl(fake, "--json", *args))))
+
+
+def test_status_is_a_table_by_platforms(fake):
+    out = said(ctl(fake, "status"))
+    head = next(line for line in out.split("\n") if line.startswith("TRACK"))
+    row = next(line for line in out.split("\n") if line.startswith("minideb@master:trixie"))
+    assert re.fullmatch(r"TRACK +STATE +amd64 +arm64 +arm/v7 +TAGS +PUBLISHED", head)
+    assert row[head.index("STATE"):].startswith("failed") and row[head.index("arm64"):].startswith("failed")
+    assert row[head.index("arm/v7"):].startswith("wanted") and "(emulated)" in out
+    assert "minideb@master:trixie failed: linux/arm64: mkimage" in out and "board pi-3b: not seen" in out
+    assert "\033" not in out
+
+
+def test_colours_only_where_wanted(fake):
+    assert "\033[32m" in said(ctl(fake, "--color", "always", "status"))
+    assert "\033" not in said(ctl(fake, "--color", "never", "status"))
+    assert ctl(fake, "--color", "pink", "status").returncode == 2
+
+
+def test_by_tcp_with_a_token(fake, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("hush\n")
+    said(ctl(fake, "--token-file", str(token), "poll", "minideb", url=True))
+    assert fake.data.posts == [("/v1/sources/poll", {"source": "minideb"}, "Bearer hush")]
+
+
+def test_what_changes(fake):
+    said(ctl(fake, "rebuild", "--no-cache", "--platform", "linux/arm64", "nginx-coap-proxy"))
+    said(ctl(fake, "cancel", "17"))
+    said(ctl(fake, "cancel", "17", "amd64"))
+    assert [p[:2] for p in fake.data.posts] == [
+        ("/v1/tracks/nginx-coap-proxy@v1.4.0/rebuild", {"no_cache": True, "platform": "linux/arm64"}), ("/v1/builds/17/cancel", {}),
+        (f"/v1/jobs/{fake.data.tracks()[1]['cells'][AMD64]['job']}/cancel", {})]
+
+
+def test_a_board_gets_its_secret_in_a_file(fake, tmp_path):
+    path = tmp_path / "secret"
+    path.write_text("old")
+    assert "s3cret" not in said(ctl(fake, "boards", "add", "pi-9", "--file", str(path)))
+    assert path.read_text() == "s3cret\n" and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert sorted(os.listdir(tmp_path)) == ["secret", "sock"]
+    assert said(ctl(fake, "boards", "add", "pi-9")) == "s3cret\n"
+
+
+def test_logs(fake):
+    text = fake.data.log.decode()
+    assert said(ctl(fake, "logs", "alpine@v3.20", "arm/v7")) == text
+    followed = ctl(fake, "logs", "-f", "17", "linux/arm/v7")  # the fake's job fails when its log was followed
+    assert said(followed, 1) == text and "failed" in followed.stderr
+    assert "which one" in ctl(fake, "logs", "17").stderr
+
+
+def test_check(fake, tmp_path):
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("images: {}\n")
+    bad.write_text("imagez: {}\n")
+    said(ctl(fake, "check", str(good)))
+    refused = ctl(fake, "check", str(bad))
+    assert refused.returncode == 1 and f"{bad}:1:1: imagez" in refused.stderr
+    assert ctl(fake, "check", str(tmp_path / "none")).returncode == 3
+
+
+@pytest.mark.parametrize("args,status", [
+    ([], 2), (["frobnicate"], 2), (["show"], 2), (["status", "x"], 2), (["status", "-f"], 2), (["--nonsense"], 2), (["builds", "-n", "x"], 2),
+    (["show", "99"], 3), (["show", "nobody"], 3), (["show", "sha256:00"], 3), (["tracks", "nobody"], 3), (["poll", "nobody"], 3),
+    (["logs", "sha256:00"], 3), (["logs", "-f", "sha256:00"], 3), (["cancel", "15"], 1), (["rebuild", "alpine"], 2)])
+def test_exit_statuses(fake, args, status):
+    done = ctl(fake, *args)
+    assert done.returncode == status, done.stderr
+    assert done.stderr and not done.stdout
+
+
+def test_nobody_there(tmp_path):
+    done = subprocess.run([CTL, "--socket", str(tmp_path / "none"), "status"], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 4 and str(tmp_path / "none") in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(fake, command):
+    out = said(ctl(fake, command, "--help"))
+    assert out.startswith(f"usage: sheafctl {command}") and "Exit status" in out
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    with open(f"{ROOT}/daemon/page/status.html", encoding="utf-8") as f:
+        page = f.read()
+    assert not re.search(r"""(src|href)=["'](https?:)?//|@import|url\(|innerHTML|document\.write|eval\(""", page)
+    assert '<html lang="en">' in page and "<noscript>" in page and 'role="status"' in page

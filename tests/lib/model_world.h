@@ -1,0 +1,54 @@
+/* A farm in memory: the model with a fake clock, fake upstreams, boards and registry, for tests. */
+#pragma once
+
+#include "daemon/model/model.h"
+#include "tests/lib/test.h"
+
+struct world {
+    struct farm *farm;
+    struct model *m;
+    struct turn turn;        /* of the last turn */
+    VEC(struct effect) todo; /* effects not yet carried out */
+    int64_t mono, wall;
+    uint64_t token;
+    unsigned random;
+    VEC(struct change) rows; /* all rows ever written, latest last: what a restart loads */
+    char *last_reply;
+    int last_status;
+};
+
+/* A farm with registry "r.test/osf" and linux/amd64 alone; add images with world_image, then world_start. */
+void world_init(struct world *w);
+/* Adds an image that follows `ref` of `source`; rootfs with `script`, or a Dockerfile when script is NULL. */
+struct farm_image *world_image(struct world *w, const char *name, const char *source,
+                               const char *ref, const char *script);
+/* Makes the model and plans. */
+void world_start(struct world *w);
+/* Throws the model away and loads it again from the rows. */
+void world_restart(struct world *w);
+/* Begins a turn, `ms` after the last one. */
+void world_begin(struct world *w, int64_t ms);
+/* Ends it: keeps its rows, queues its effects. */
+void world_end(struct world *w);
+/* A poll of `source` sees one ref. */
+void world_see(struct world *w, const char *source, const char *ref, const char *commit);
+/* Carries out every inspection that is asked for: the context of a commit is "sha256:" and the commit's name
+ * repeated; `dockerfile` is the text of all of them, or NULL. Returns how many. */
+int world_inspect(struct world *w, const char *dockerfile);
+/* Carries out every publication step that is asked for, and those that follow. Returns how many. */
+int world_publish(struct world *w);
+/* A board of that name comes with linux/amd64, two slots. */
+void world_board(struct world *w, const char *name);
+/* It polls holding nothing; returns the leases it got (the caller ends the answer). */
+struct wire_poll_response world_poll(struct world *w, const char *name);
+/* A lease succeeds with that content. */
+void world_succeed(struct world *w, const struct wire_lease *lease, const char *content);
+/* A lease fails. */
+void world_fail(struct world *w, const struct wire_lease *lease, enum wire_failure kind);
+/* Polls with every board and lets every lease succeed with content made from its key, inspects, publishes, until
+ * nothing is left to do. Returns the number of jobs done. */
+int world_settle(struct world *w, const char *dockerfile);
+/* The state of a track, by name. */
+const char *world_track_state(struct world *w, const char *id);
+/* Ends everything. */
+void world_done(struct world *w);

@@ -108,8 +108,8 @@ class Upstream:
 class GitServer:
     """git daemon over a folder of bare repositories."""
 
-    def __init__(self, folder, log, env=None):
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder, log, env=None, port=None):
+        self.folder, self.port = folder, port or free_port()
         os.makedirs(folder)
         command = [GIT_DAEMON if os.path.exists(GIT_DAEMON) else "git-daemon", "--export-all", f"--base-path={folder}",
                    "--listen=127.0.0.1", f"--port={self.port}", "--reuseaddr", "--max-connections=64", folder]

@@ -56,8 +56,9 @@ class Process:
     def __init__(self, name, command, log, env=None, cwd=None, grace=30):
         self.name, self.command, self.log, self.grace = name, [str(c) for c in command], log, grace
         with open(log, "ab") as out:
+            # A process group of its own: Ctrl-C is for whoever started us, who then ends this in order.
             self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd,
-                                          env={**os.environ, **(env or {})})
+                                          env={**os.environ, **(env or {})}, process_group=0)
 
     @property
     def pid(self):

@@ -17,9 +17,9 @@ MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd
 class Registry:
     """docker-registry on loopback, with a storage folder of its own; `password` asks for basic credentials."""
 
-    def __init__(self, folder, log, env=None, user=None, password=None):
+    def __init__(self, folder, log, env=None, user=None, password=None, port=None):
         self.folder, self.log, self.env, self.user, self.password = folder, log, env, user, password
-        self.port = free_port()
+        self.port = port or free_port()
         self.host = f"127.0.0.1:{self.port}"
         os.makedirs(folder)
         self.config = os.path.join(folder, "config.yml")

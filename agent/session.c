@@ -4,7 +4,7 @@
 
 #define RETRY_MIN_MS   200
 #define RETRY_MAX_MS   10000
-#define STOP_MS        30000
+#define STOP_MS        25000
 #define POLL_MS        30000
 #define QUICK_MS       50 /* an empty answer within this is suspicious */
 #define QUICK_FREE     8  /* that many in a row pass without a delay */
@@ -238,7 +238,7 @@ static void settle_stop(struct session *s, int64_t now)
 {
     if (!s->stopping || s->state == SESSION_ENDED)
         return;
-    bool reachable = s->state == SESSION_ONLINE;
+    bool reachable = session_is_connected(s);
     bool waiting = false;
     VEC_FOREACH (&s->held, h)
         waiting |= h->phase == RUNNING || (reachable && h->failures == 0);

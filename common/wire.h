@@ -206,8 +206,9 @@ struct wire_result {
 };
 WIRE_API(wire_result)
 
-/* The name of an outcome or a failure kind as it stands in the JSON. */
+/* An outcome's name as it stands in the JSON. */
 const char *wire_outcome_name(enum wire_outcome outcome);
+/* A failure's kind as it stands in the JSON; "" for none. */
 const char *wire_failure_name(enum wire_failure kind);
 
 /* ---- logs and errors ---- */

@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-static char folder[] = "/tmp/sheaf-notify-XXXXXX";
+static char folder[] = "/tmp/test-notify-XXXXXX";
 
 static int listen_at(const char *path)
 {

@@ -101,7 +101,7 @@ static void clear_state(void)
 static int setup(void **state)
 {
     log_set_level(LOG_LEVEL_ERROR);
-    snprintf(state_dir, sizeof(state_dir), "/tmp/sheaf-spool-XXXXXX");
+    snprintf(state_dir, sizeof(state_dir), "/tmp/test-spool-XXXXXX");
     return mkdtemp(state_dir) ? 0 : -1;
 }
 

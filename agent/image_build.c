@@ -5,34 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define TYPE_LAYER_PLAIN        "application/vnd.oci.image.layer.v1.tar"
-#define DOCKER_TYPE_LAYER_PLAIN "application/vnd.docker.image.rootfs.diff.tar"
-
-static const char *layer_type(enum layer_compression c, bool docker)
-{
-    switch (c) {
-    case LAYER_GZIP:
-        return docker ? DOCKER_TYPE_LAYER_GZ : OCI_TYPE_LAYER_GZ;
-    case LAYER_ZSTD:
-        return docker ? NULL : OCI_TYPE_LAYER_ZS;
-    default:
-        return docker ? DOCKER_TYPE_LAYER_PLAIN : TYPE_LAYER_PLAIN;
-    }
-}
-
-static int compression_of(const char *media_type, enum layer_compression *ret)
-{
-    if (str_ends(media_type, "gzip"))
-        *ret = LAYER_GZIP;
-    else if (str_ends(media_type, "zstd"))
-        *ret = LAYER_ZSTD;
-    else if (str_ends(media_type, ".tar"))
-        *ret = LAYER_PLAIN;
-    else
-        return -ENOENT;
-    return 0;
-}
-
 static int no_zstd(struct err *err)
 {
     return err_set(err, -EINVAL, "Docker's media types have no zstd: choose oci, or gzip");
@@ -92,7 +64,7 @@ int image_from_rootfs(const char *dir, const char *tag, const char *layer_file,
                       const struct image_settings *settings, struct image_result *ret,
                       struct err *err)
 {
-    const char *type = layer_type(compression, settings->docker);
+    const char *type = oci_layer_type(compression, settings->docker);
     if (!type)
         return no_zstd(err);
     int r = oci_layout_create(dir, err);
@@ -134,9 +106,9 @@ static const struct oci_image *find_base(const struct rewrite *w, const char *di
         for (size_t i = 0; i < base->manifest.layers.n; i++) {
             enum layer_compression c;
             if (strcmp(base->config.diff_ids.items[i], diff_id) != 0 ||
-                compression_of(base->manifest.layers.items[i].media_type, &c) < 0)
+                oci_layer_compression(base->manifest.layers.items[i].media_type, &c) < 0)
                 continue;
-            *ret_type = layer_type(c, w->settings->docker);
+            *ret_type = oci_layer_type(c, w->settings->docker);
             *ret_layer = i;
             if (*ret_type)
                 return base;
@@ -180,7 +152,7 @@ static int make_layer(const struct rewrite *w, size_t i, const char *type, struc
 static int rewrite_layer(const struct rewrite *w, size_t i, struct image_layer *ret,
                          struct err *err)
 {
-    const char *type = layer_type(w->options.compression, w->settings->docker);
+    const char *type = oci_layer_type(w->options.compression, w->settings->docker);
     const char *base_type;
     size_t layer;
     const struct oci_image *base =

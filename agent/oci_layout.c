@@ -184,28 +184,93 @@ static void index_remove(struct oci_index *index, const char *tag)
     }
 }
 
-int oci_layout_put_manifest(const char *dir, const char *tag, const void *manifest, size_t size,
-                            const char *media_type, char ret_digest[DIGEST_SIZE], struct err *err)
+const char *oci_layer_type(enum layer_compression c, bool docker)
 {
-    cleanup_oci_index struct oci_index index = {0};
-    struct oci_descriptor d = {.size = (int64_t)size};
-    struct err missing = ERR_INIT;
-    int r = oci_layout_put_blob(dir, manifest, size, d.digest, err);
+    switch (c) {
+    case LAYER_GZIP:
+        return docker ? DOCKER_TYPE_LAYER_GZ : OCI_TYPE_LAYER_GZ;
+    case LAYER_ZSTD:
+        return docker ? NULL : OCI_TYPE_LAYER_ZS;
+    default:
+        return docker ? "application/vnd.docker.image.rootfs.diff.tar"
+                      : "application/vnd.oci.image.layer.v1.tar";
+    }
+}
+
+int oci_layer_compression(const char *media_type, enum layer_compression *ret)
+{
+    if (str_ends(media_type, "gzip"))
+        *ret = LAYER_GZIP;
+    else if (str_ends(media_type, "zstd"))
+        *ret = LAYER_ZSTD;
+    else if (str_ends(media_type, ".tar"))
+        *ret = LAYER_PLAIN;
+    else
+        return -ENOENT;
+    return 0;
+}
+
+/* The text of a Docker manifest with OCI's media types. */
+static int translate(const void *text, size_t n, const char *media_type, char **ret,
+                     struct err *err)
+{
+    cleanup_oci_manifest struct oci_manifest m = {0};
+    int r = oci_manifest_parse(text, n, media_type, &m, err);
     if (r < 0)
         return r;
-    r = index_read(dir, &index, &missing);
+    str_replace(&m.media_type, OCI_TYPE_MANIFEST);
+    str_replace(&m.config.media_type, OCI_TYPE_CONFIG);
+    VEC_FOREACH (&m.layers, l) {
+        enum layer_compression c;
+        if (oci_layer_compression(l->media_type, &c) < 0)
+            return err_set(err, -EINVAL, "a layer of type %s", l->media_type);
+        str_replace(&l->media_type, oci_layer_type(c, false));
+    }
+    *ret = oci_manifest_dump(&m);
+    return 0;
+}
+
+/* Makes index.json name the manifest. Takes over what `d` owns. */
+static int index_put(const char *dir, const char *tag, struct oci_descriptor *d, struct err *err)
+{
+    cleanup_oci_index struct oci_index index = {0};
+    struct err missing = ERR_INIT;
+    int r = index_read(dir, &index, &missing);
+    index_remove(&index, tag);
+    d->annotations = json_pack("{s:s}", REF_NAME, tag);
+    vec_push(&index.manifests, *d);
     if (r < 0 && r != -ENOENT)
         return err_set(err, r, "%s", missing.text);
     str_replace(&index.media_type, OCI_TYPE_INDEX);
-    index_remove(&index, tag);
-    d.media_type = xstrdup(media_type);
-    d.annotations = json_pack("{s:s}", REF_NAME, tag);
-    vec_push(&index.manifests, d);
     cleanup_free char *text = oci_index_dump(&index);
     cleanup_free char *path = xasprintf("%s/" INDEX_FILE, dir);
-    r = put_file(path, text, strlen(text), err);
+    return put_file(path, text, strlen(text), err);
+}
+
+int oci_layout_put_manifest(const char *dir, const char *tag, const void *manifest, size_t size,
+                            const char *media_type, char ret_digest[DIGEST_SIZE], struct err *err)
+{
+    cleanup_free char *translated = NULL;
+    struct oci_descriptor d = {.size = (int64_t)size};
+    char digest[DIGEST_SIZE];
+    int r = oci_layout_put_blob(dir, manifest, size, digest, err);
+    if (r < 0)
+        return r;
+    memcpy(d.digest, digest, DIGEST_SIZE);
+    if (oci_type_is_docker(media_type)) {
+        r = translate(manifest, size, media_type, &translated, err);
+        if (r < 0)
+            return r;
+        media_type = OCI_TYPE_MANIFEST;
+        d.size = (int64_t)strlen(translated);
+        r = oci_layout_put_blob(dir, translated, strlen(translated), d.digest, err);
+        if (r < 0)
+            return r;
+    }
+    d.media_type = xstrdup(media_type);
+    r = index_put(dir, tag, &d, err);
     if (r == 0 && ret_digest)
-        memcpy(ret_digest, d.digest, DIGEST_SIZE);
+        memcpy(ret_digest, digest, DIGEST_SIZE);
     return r;
 }
 

@@ -34,9 +34,15 @@ int oci_layout_put_blob(const char *dir, const void *data, size_t size,
 int oci_layout_adopt_blob(const char *dir, const char *path, const char *digest, struct err *err);
 /* Makes blob `digest` of the layout `from` also one of `dir`: hard link, else copy. */
 int oci_layout_share_blob(const char *dir, const char *from, const char *digest, struct err *err);
+/* The media type of a layer, OCI's or Docker's; NULL for zstd of Docker's, which does not exist. */
+const char *oci_layer_type(enum layer_compression compression, bool docker);
+/* The compression that a layer's media type names. -ENOENT for one that is no layer of ours to read. */
+int oci_layer_compression(const char *media_type, enum layer_compression *ret);
+
 /* Writes a manifest blob and makes index.json name it as `tag`, in place of what had that tag and beside all
  * others. The blobs that it refers to are the caller's to put. So a pulled image becomes what `buildah
- * pull oci:DIR:TAG` reads. ret_digest may be NULL. */
+ * pull oci:DIR:TAG` reads: of a Docker manifest index.json names a translation to OCI's media types, since
+ * readers of layouts know no others. ret_digest (may be NULL) is the digest of what was given. */
 int oci_layout_put_manifest(const char *dir, const char *tag, const void *manifest, size_t size,
                             const char *media_type, char ret_digest[DIGEST_SIZE], struct err *err);
 

@@ -56,8 +56,7 @@ static void describe_end(char *buf, size_t size, int status, int sig)
         snprintf(buf, size, "sheaf-job ended with status %d without a result", status);
 }
 
-/* A job that ended because we stop is not cancelled but lost: nobody asked for its end. */
-static bool result_stands(const struct run *run)
+static bool has_result(const struct run *run)
 {
     struct wire_result result;
     struct err err = ERR_INIT;
@@ -67,17 +66,16 @@ static bool result_stands(const struct run *run)
             log_warning("lease %s: %s", run->job->lease, err.text);
         return false;
     }
-    bool ours = run->told && run->outcome == WIRE_LOST && result.outcome == WIRE_CANCELLED;
     log_info("lease %s: %s%s%s", run->job->lease, wire_outcome_name(result.outcome),
              result.reason ? ": " : "", result.reason ? result.reason : "");
     wire_result_done(&result);
-    return !ours;
+    return true;
 }
 
 static void settle_result(struct run *run, int status, int sig)
 {
     char reason[160];
-    if (result_stands(run))
+    if (has_result(run))
         return;
     if (run->told && run->outcome == WIRE_LOST)
         snprintf(reason, sizeof(reason), "the agent was stopped");
@@ -166,6 +164,8 @@ static void end_run(struct run *run, enum wire_outcome outcome)
         return;
     run->told = true;
     run->outcome = outcome;
+    if (outcome == WIRE_CANCELLED)
+        spool_mark_cancelled(run->job);
     subprocess_kill(run->sub, SIGTERM);
     uv_timer_start(&run->killer, on_killer, (uint64_t)run->runner->options.kill_ms, 0);
 }

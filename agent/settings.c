@@ -255,7 +255,7 @@ static const struct option {
     {"labels", set_labels, true, NULL},
     {"emulated", set_emulated, true,
      "[LIST] foreign platforms to run by an interpreter; all without LIST"},
-    {"log-limit", set_log_limit, false, "SIZE   log kept of one job (256M)"},
+    {"log-limit", set_log_limit, false, "SIZE   log kept of one job (64M)"},
     {"cache-limit", set_cache_limit, false, "SIZE   bases and layers kept (4G)"},
     {"builder", set_builder, false, "NAME   builder of Dockerfiles (buildah)"},
     {"kill-after", set_kill_after, false, "SECS   from asking a job to end to killing it (20)"},
@@ -369,7 +369,7 @@ static void set_defaults(struct settings *s)
     s->helper = xstrdup(getenv("SHEAF_JOB"));
     s->slots = 1;
     s->kill_after = 20;
-    s->log_limit = INT64_C(256) << 20;
+    s->log_limit = INT64_C(64) << 20;
     s->cache_limit = INT64_C(4) << 30;
 }
 

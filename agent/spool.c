@@ -113,8 +113,8 @@ static bool set_aside(struct spool *spool, const char *dir)
 /* Removes our own files and the folder; whether something went to the trash. */
 static bool remove_dir(struct spool *spool, const char *dir)
 {
-    static const char *const ours[] = {"lease.json.new", "result.json.new", "log", "result.json",
-                                       "lease.json"};
+    static const char *const ours[] = {"lease.json.new", "result.json.new", "log",
+                                       "result.json",    "cancelled",       "lease.json"};
     bool left = set_aside(spool, dir);
     for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
         unlink_in(dir, ours[i]);
@@ -290,7 +290,19 @@ int spool_result(const struct spool_job *job, struct wire_result *ret, struct er
         return err_set(err, -EINVAL, "result of another epoch");
     }
     ret->log_size = job->log_size;
+    if (ret->outcome == WIRE_CANCELLED && !job->cancelled) {
+        ret->outcome = WIRE_LOST;
+        str_replace(&ret->reason, "the agent ended while the job ran");
+    }
     return 0;
+}
+
+void spool_mark_cancelled(struct spool_job *job)
+{
+    cleanup_free char *path = xasprintf("%s/cancelled", job->dir);
+    job->cancelled = true;
+    /* no matter if it fails: only a crash within the next seconds would miss it */
+    closep(&(int){open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)});
 }
 
 void spool_set_result(struct spool_job *job, const struct wire_result *result)
@@ -358,6 +370,8 @@ static void restore(struct spool *spool, const char *lease)
     }
     struct spool_job *job = job_new(spool, &assignment);
     assignment_done(&assignment);
+    cleanup_free char *cancelled = xasprintf("%s/cancelled", dir);
+    job->cancelled = access(cancelled, F_OK) == 0;
     set_aside(spool, dir);
     if (open_log(job, &err) < 0)
         log_warning("lease %s: %s", lease, err.text);

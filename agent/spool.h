@@ -4,6 +4,7 @@
  *     <state>/jobs/<lease>/lease.json  what was asked for (written whole, by rename)
  *     <state>/jobs/<lease>/log         append-only
  *     <state>/jobs/<lease>/result.json what became of it (written whole, by rename)
+ *     <state>/jobs/<lease>/cancelled   there if the coordinator asked for the job's end
  *     <state>/jobs/<lease>/work/       the helper's
  *     <state>/trash/jobs/…             workspaces to be swept by `sheaf-job --sweep <state>/trash`
  *
@@ -24,6 +25,7 @@ struct spool_job {
     int64_t epoch;
     int log_fd; /* for reading with pread; -1: there is no log */
     int64_t log_size;
+    bool cancelled; /* the coordinator asked for its end */
     /* the rest is spool.c's own */
     int64_t log_limit, log_dropped;
     bool log_full;
@@ -52,7 +54,10 @@ int spool_add(struct spool *spool, const struct assignment *assignment, struct s
 void spool_log(struct spool_job *job, const void *data, size_t n);
 /* Appends one line of our own to the log. */
 void spool_note(struct spool_job *job, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The job's result with log_size filled in; -ENOENT when there is none, -EINVAL when it is damaged or of
+/* Notes that the coordinator asked for the job's end. */
+void spool_mark_cancelled(struct spool_job *job);
+/* The job's result with log_size filled in. One that says cancelled without the coordinator having asked
+ * (the agent's end took the job with it) is given as lost. -ENOENT when there is none, -EINVAL when it is damaged or of
  * another epoch. The caller ends *ret with wire_result_done. */
 int spool_result(const struct spool_job *job, struct wire_result *ret, struct err *err);
 /* Keeps `result` in place of what is there; in memory when the disk refuses. */

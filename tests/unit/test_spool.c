@@ -299,6 +299,28 @@ static void test_a_damaged_or_foreign_result_is_none(void **state)
     spool_close(spool);
 }
 
+static void test_cancelled_only_if_asked_for(void **state)
+{
+    struct spool *spool = open_spool(1 << 20);
+    struct spool_job *job;
+    struct wire_result r = {.epoch = 3, .outcome = WIRE_CANCELLED}, read;
+    assert_int_equal(add(spool, "L1", &job), 0);
+    spool_set_result(job, &r);
+    assert_int_equal(spool_result(job, &read, NULL), 0);
+    assert_int_equal(read.outcome, WIRE_LOST);
+    wire_result_done(&read);
+    spool_mark_cancelled(job);
+    spool_close(spool);
+    spool = open_spool(1 << 20);
+    job = spool_at(spool, 0);
+    assert_int_equal(spool_result(job, &read, NULL), 0);
+    assert_int_equal(read.outcome, WIRE_CANCELLED);
+    wire_result_done(&read);
+    spool_remove(spool, job);
+    assert_int_equal(entries("jobs"), 0);
+    spool_close(spool);
+}
+
 /* ---- a crash, and an error, at every call ---- */
 
 enum stage { BEGUN, OPENED, ADDED, LOGGED, RESULT_KEPT, REMOVED };
@@ -414,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_disk_is_admitted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_workspaces_go_to_the_trash, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_or_foreign_result_is_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cancelled_only_if_asked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_crash_at_every_call, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room_at_every_call, setup, teardown),
     };

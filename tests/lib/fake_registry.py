@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 import urllib.parse
 import uuid
@@ -38,7 +39,8 @@ class Server(ThreadingHTTPServer):
 
 
 class FakeRegistry:
-    def __init__(self):
+    def __init__(self, certificate=None):
+        """`certificate`: a PEM file with certificate and key; then it speaks TLS."""
         self.blobs, self.manifests, self.uploads = {}, {}, {}  # (repository, digest) and (repository, reference)
         self.requests, self.faults, self.tokens = [], [], {}
         self.auth = None               # None, "basic" or "token"
@@ -63,7 +65,11 @@ class FakeRegistry:
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self.server.server_port}"
-        self.url = f"http://{self.host}"
+        self.url = f"http{'s' if certificate else ''}://{self.host}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
         self.thread.start()
 

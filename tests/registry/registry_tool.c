@@ -1,7 +1,8 @@
 /* Drives the registry client for the tests: commands come as JSON lists on standard input, one a line, and
  * each gives a line of JSON. One process is one client, so tokens and connections last.
  *
- * usage: registry-tool HOST [USER PASSWORD]      environment: RETRY_MS, RETRY_MAX_MS */
+ * usage: registry-tool HOST [USER PASSWORD]      environment: RETRY_MS, RETRY_MAX_MS,
+ * ENDPOINT, PIN, CA_FILE */
 #include "common/http_sync.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -116,11 +117,10 @@ static json_t *answer(const struct registry_result *r, const struct err *err)
     VEC_FOREACH (&r->tags, t)
         json_array_append_new(tags, json_string(*t));
     return json_pack("{s:s?,s:s,s:b,s:s,s:s?,s:I,s:s,s:b,s:b,s:o,s:I}", "error",
-                     err->code ? strerrorname_np(-err->code) : NULL, "text", err->text,
-                     "retryable", err->retryable, "digest", r->digest, "media_type",
-                     r->media_type, "size", (json_int_t)r->size, "body", strbuf_str(&r->body),
-                     "existed", r->existed, "mounted", r->mounted, "tags", tags, "peak_kb",
-                     (json_int_t)usage.ru_maxrss);
+                     err->code ? strerrorname_np(-err->code) : NULL, "text", err->text, "retryable",
+                     err->retryable, "digest", r->digest, "media_type", r->media_type, "size",
+                     (json_int_t)r->size, "body", strbuf_str(&r->body), "existed", r->existed,
+                     "mounted", r->mounted, "tags", tags, "peak_kb", (json_int_t)usage.ru_maxrss);
 }
 
 static void serve(const char *line, size_t n)
@@ -152,14 +152,17 @@ int main(int argc, char **argv)
     if (argc < 2)
         return 2;
     http = http_sync_new();
-    registry = registry_new(http_sync_client(http),
-                            &(struct registry_options){
-                                .host = argv[1],
-                                .username = argc > 3 ? argv[2] : NULL,
-                                .password = argc > 3 ? argv[3] : NULL,
-                                .retry_ms = setting("RETRY_MS", 20),
-                                .retry_max_ms = setting("RETRY_MAX_MS", 2000),
-                            });
+    registry =
+        registry_new(http_sync_client(http), &(struct registry_options){
+                                                 .host = argv[1],
+                                                 .endpoint = getenv("ENDPOINT"),
+                                                 .pin = getenv("PIN"),
+                                                 .ca_file = getenv("CA_FILE"),
+                                                 .username = argc > 3 ? argv[2] : NULL,
+                                                 .password = argc > 3 ? argv[3] : NULL,
+                                                 .retry_ms = setting("RETRY_MS", 20),
+                                                 .retry_max_ms = setting("RETRY_MAX_MS", 2000),
+                                             });
     while ((n = getline(&line, &cap, stdin)) > 0)
         serve(line, (size_t)n);
     registry_free(registry);

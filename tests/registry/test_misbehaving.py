@@ -1,11 +1,14 @@
 """The registry client against a registry that does, to order, what the specification allows and people have met."""
+import base64
+import hashlib
 import json
 import os
 import time
 
 import pytest
 
-from fake_registry import digest_of
+from fake_registry import FakeRegistry, digest_of
+from procs import run
 
 pytestmark = pytest.mark.quick
 
@@ -373,3 +376,34 @@ def test_mount_from_what_is_forbidden_uploads(fake, client, blob):
     fake.fault("POST", "mount=", status=403)
     client(fake.host).ok("blob-put", "a/b", BLOB_DIGEST, blob, "src/x", 0)
     assert fake.blobs["a/b", BLOB_DIGEST] == BLOB
+
+
+# ---- TLS ----
+
+def certificate(folder, name, days):
+    """A self-signed certificate of 127.0.0.1 with its key, and the pin of that key. Boards know no calendar."""
+    path = str(folder / f"{name}.pem")
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", path,
+         "-out", path + ".crt", "-days", str(days), "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"])
+    public = run(["openssl", "x509", "-in", path + ".crt", "-noout", "-pubkey"]).stdout
+    der = run(["openssl", "pkey", "-pubin", "-outform", "der"], input=public.encode(), text=False).stdout
+    with open(path, "a", encoding="ascii") as f, open(path + ".crt", encoding="ascii") as crt:
+        f.write(crt.read())
+    return path, base64.b64encode(hashlib.sha256(der).digest()).decode()
+
+
+def test_the_pinned_key_is_what_counts(client, tmp_path):
+    path, pin = certificate(tmp_path, "one", days=1)
+    _, other = certificate(tmp_path, "other", days=1)
+    fake = FakeRegistry(path)
+    try:
+        for auth in (None, "token"):
+            fake.auth = auth
+            client(fake.host, endpoint=fake.url, pin=pin).ok("ping")
+        client(fake.host, endpoint=fake.url, ca_file=path + ".crt").ok("ping")
+        for how in ({"pin": other}, {}):
+            assert not client(fake.host, endpoint=fake.url, **how).fails("EKEYREJECTED", "ping")["retryable"]
+        client(fake.host, endpoint=fake.url, pin="").fails("EINVAL", "ping")
+        client(fake.host, pin=pin).fails("EINVAL", "ping")
+    finally:
+        fake.close()

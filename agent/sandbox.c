@@ -3,6 +3,8 @@
 #include "agent/sandbox_cgroup.h"
 #include "agent/sandbox_init.h"
 #include "agent/sandbox_watch.h"
+#include "agent/tree_remove.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,28 +54,38 @@ static bool exits_well(pid_t pid)
     return status == 0;
 }
 
-/* Tries once what the real thing will do: clone, map, and mount a /proc. */
-static bool try_whole(void)
+/* Runs `attempt` as root of new namespaces; whether it returned true. Where no user namespace can be had, in
+ * a new mount namespace only. */
+static bool try_inside(unsigned flags, bool (*attempt)(const char *), const char *arg)
 {
-    cleanup_close int go = -1;
     int pair[2];
     if (pipe2(pair, O_CLOEXEC) != 0)
         return false;
-    go = pair[1];
-    cleanup_close int wait_for = pair[0];
-    pid_t pid = clone_into(WHOLE);
+    cleanup_close int wait_for = pair[0], go = pair[1];
+    pid_t pid = clone_into(flags);
     if (pid < 0)
         return false;
     if (pid == 0) {
         char byte;
-        bool ok = read(wait_for, &byte, 1) == 1 &&
-                  mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                  mount("proc", "/proc", "proc", 0, NULL) == 0;
+        bool ok = read(wait_for, &byte, 1) == 1 && setgid(0) == 0 && setuid(0) == 0 &&
+                  ((flags & CLONE_NEWNS) || unshare(CLONE_NEWNS) == 0) &&
+                  mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && attempt(arg);
         _exit(ok ? 0 : 1);
     }
-    if (map_ids(pid) != 0 || write(go, "", 1) != 1)
+    if (((flags & CLONE_NEWUSER) && map_ids(pid) != 0) || write(go, "", 1) != 1)
         kill(pid, SIGKILL);
     return exits_well(pid);
+}
+
+static bool mount_proc(const char *unused)
+{
+    return mount("proc", "/proc", "proc", 0, NULL) == 0;
+}
+
+/* In the current folder, which was entered before the ids changed. */
+static bool mount_overlay(const char *options)
+{
+    return mount("overlay", "root", "overlay", 0, options) == 0;
 }
 
 /* What is left without a user namespace: each is tried in a child. */
@@ -107,7 +119,7 @@ const struct sandbox_ability *sandbox_ability(void)
     if (known)
         return &a;
     known = true;
-    a.user = try_whole();
+    a.user = try_inside(WHOLE, mount_proc, NULL);
     a.mount = a.user || try_unshare(CLONE_NEWNS);
     a.pid = a.user || try_unshare(CLONE_NEWPID);
     a.ipc = a.user || try_unshare(CLONE_NEWIPC);
@@ -176,6 +188,28 @@ static int make_scratch(const struct sandbox_spec *spec, struct err *err)
     return r;
 }
 
+static const char *overlay_options(void)
+{
+    return sandbox_ability()->user ? "lowerdir=lower,upperdir=upper,workdir=ovl,userxattr"
+                                   : "lowerdir=lower,upperdir=upper,workdir=ovl";
+}
+
+bool sandbox_overlay_works(const char *folder)
+{
+    struct err err = ERR_INIT;
+    cleanup_free char *scratch = xasprintf("%s/overlay-%d", folder, (int)getpid());
+    struct sandbox_spec spec = {.scratch = scratch};
+    cleanup_close int before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (before < 0 || make_scratch(&spec, &err) < 0 || chdir(scratch) != 0)
+        return false;
+    bool works = try_inside(sandbox_ability()->user ? WHOLE : 0, mount_overlay, overlay_options());
+    if (fchdir(before) != 0)
+        works = false;
+    if (tree_remove(scratch, &err) < 0)
+        log_warning("%s", err.text);
+    return works;
+}
+
 static char *read_whole(const char *path)
 {
     cleanup_fclose FILE *f = fopen(path, "re");
@@ -192,8 +226,7 @@ static void prepare_plan(struct sandbox_plan *plan, const struct sandbox_spec *s
     plan->flags = plan->degraded ? 0 : WHOLE;
     plan->resolv_conf = read_whole("/etc/resolv.conf");
     plan->hosts = xstrdup("127.0.0.1 localhost sheaf\n::1 localhost\n");
-    snprintf(plan->overlay_options, sizeof(plan->overlay_options),
-             "lowerdir=lower,upperdir=upper,workdir=ovl%s", plan->degraded ? "" : ",userxattr");
+    plan->overlay_options = overlay_options();
 }
 
 struct pipes {

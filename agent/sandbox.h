@@ -74,6 +74,9 @@ const struct sandbox_ability *sandbox_ability(void);
 /* Appends the names of what isolates a recipe here ("userns", "mount", "pid", "ipc", "uts", "cgroup-kill",
  * "cgroup-memory", "cgroup-pids") to `names`. */
 void sandbox_ability_names(strvec *names);
+/* Whether an overlay can be mounted in a sandbox over folders of `folder`'s file system (since Linux 5.11,
+ * on most file systems); tried in a folder made for it. */
+bool sandbox_overlay_works(const char *folder);
 /* What is added to an owner inside to get the owner on disk: SANDBOX_ID_SHIFT, or 0 where there is no
  * user namespace. */
 uint32_t sandbox_id_shift(void);

@@ -2,10 +2,13 @@
 
 #include "common/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
+
+#define PREFIX "sheaf-job-" /* and the pid of the process that made it */
 
 static int write_file(const char *dir, const char *name, const char *text)
 {
@@ -67,7 +70,7 @@ void sandbox_cgroup_open(struct sandbox_cgroup *ret)
     /* Refused while the base has members of its own (EBUSY), or where nothing is delegated. */
     bool memory = write_file(base, "cgroup.subtree_control", "+memory") == 0;
     bool pids = write_file(base, "cgroup.subtree_control", "+pids") == 0;
-    char *path = xasprintf("%s/sheaf-job-%d", base, (int)getpid());
+    char *path = xasprintf("%s/" PREFIX "%d", base, (int)getpid());
     if (mkdir(path, 0755) != 0 && errno != EEXIST) {
         free(path);
         return;
@@ -122,4 +125,29 @@ void sandbox_cgroup_done(struct sandbox_cgroup *c)
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     free(c->path);
     *c = (struct sandbox_cgroup){0};
+}
+
+/* Whether the process runs; a zombie, which has no executable any more, does not. */
+static bool is_alive(const char *pid)
+{
+    cleanup_free char *exe = xasprintf("/proc/%s/exe", pid);
+    char target[8];
+    return readlink(exe, target, sizeof(target)) >= 0 || errno != ENOENT;
+}
+
+void sandbox_cgroup_sweep(void)
+{
+    cleanup_free char *base = base_path();
+    DIR *d = base ? opendir(base) : NULL;
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        if (!str_starts(e->d_name, PREFIX))
+            continue;
+        if (is_alive(e->d_name + strlen(PREFIX)))
+            continue;
+        struct sandbox_cgroup stale = {.path = xasprintf("%s/%s", base, e->d_name)};
+        sandbox_cgroup_done(&stale);
+    }
+    if (d)
+        closedir(d);
 }

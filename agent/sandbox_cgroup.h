@@ -24,5 +24,7 @@ int sandbox_cgroup_add(const struct sandbox_cgroup *c, pid_t pid, struct err *er
 void sandbox_cgroup_kill(const struct sandbox_cgroup *c);
 /* Whether a member was killed for want of memory. */
 bool sandbox_cgroup_oom(const struct sandbox_cgroup *c);
+/* Removes those that were left behind by processes that are no more. */
+void sandbox_cgroup_sweep(void);
 /* Kills what is left, removes the cgroup and frees the struct. */
 void sandbox_cgroup_done(struct sandbox_cgroup *c);

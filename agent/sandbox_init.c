@@ -53,6 +53,13 @@ static void keep_only_own_fds(const struct sandbox_plan *plan)
         close(fd);
 }
 
+/* fork() would run what libraries registered with pthread_atfork: libuv's closes two descriptors by number,
+ * which are ours by now. */
+static pid_t fork_bare(void)
+{
+    return (pid_t)syscall(SYS_clone, (unsigned long)SIGCHLD, NULL, NULL, NULL, NULL);
+}
+
 static void wait_for_mapping(void)
 {
     char byte;
@@ -87,7 +94,7 @@ static void unshare_what_can_be(struct sandbox_plan *plan)
     }
     if (!(plan->flags & CLONE_NEWPID))
         return;
-    pid_t inner = fork();
+    pid_t inner = fork_bare();
     if (inner < 0)
         fail("fork");
     if (inner == 0) {
@@ -385,8 +392,9 @@ _Noreturn void sandbox_init(struct sandbox_plan *plan)
     enter_root(plan);
     write_inside("/etc/resolv.conf", plan->resolv_conf);
     write_inside("/etc/hosts", plan->hosts);
+    write_inside("/etc/hostname", "sheaf\n");
     report(SANDBOX_REPORT_STARTED, (int32_t)plan->flags, "");
-    pid_t program = fork();
+    pid_t program = fork_bare();
     if (program < 0)
         fail("fork");
     if (program == 0)

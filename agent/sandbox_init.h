@@ -22,7 +22,7 @@ struct sandbox_report {
 struct sandbox_plan {
     const struct sandbox_spec *spec;
     char *resolv_conf, *hosts; /* contents; NULL: leave what is there */
-    char overlay_options[128];
+    const char *overlay_options;
     unsigned flags; /* CLONE_NEW… that the clone made */
     bool degraded;  /* unshare what can be had first: no user namespace */
     int sync_fd;    /* a byte comes when the ids are mapped; end of file when the parent is gone */

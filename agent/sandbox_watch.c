@@ -17,7 +17,7 @@ enum {
     NO_PIDFD_INTERVAL_MS = 50,
     DRAIN_MS = 2000, /* for output that is still in the pipe when all are dead */
     TAIL_LINES = 20,
-    TAIL_LINE_MAX = 400,
+    TAIL_LINE_MAX = 4000,
 };
 
 struct watching {

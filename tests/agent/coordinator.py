@@ -158,6 +158,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one write: two small ones wait for each other's acknowledgement
 
     def log_message(self, *args):
         pass
@@ -168,6 +169,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+        self.wfile.flush()
 
     def authorized(self, secret):
         given = self.headers.get("Authorization", "")

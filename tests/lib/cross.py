@@ -15,7 +15,7 @@ from procs import run
 PACKAGES = ["libc6-dev", "linux-libc-dev", "libuv1-dev", "libcurl4-gnutls-dev", "libjansson-dev", "libgnutls28-dev",
             "libarchive-dev", "zlib1g-dev", "libzstd-dev", "libcmocka-dev", "uthash-dev",
             # to run in as well: a shell, and what a board has
-            "dash", "coreutils", "busybox-static", "ca-certificates"]
+            "libc-bin", "dash", "coreutils", "busybox-static", "ca-certificates"]
 TARGETS = {  # Debian architecture -> GNU triplet, meson's cpu family and cpu, Sheaf's platform
     "arm64": ("aarch64-linux-gnu", "aarch64", "armv8-a", "linux/arm64"),
     "armhf": ("arm-linux-gnueabihf", "arm", "armv7-a", "linux/arm/v7"),

@@ -53,10 +53,14 @@ def tree(architecture, packages, variant="extract"):
     what = f"{architecture} {variant} {' '.join(sorted(packages))}\n{sources(main_only=True)}"
     path = os.path.join(CACHE, "trees", f"{architecture}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.tar")
     with Lock(path):
-        if not os.path.exists(path):
-            run(["mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}", f"--architectures={architecture}",
-                 f"--include={','.join(packages)}", suite(), path + ".new.tar", "-"], input=sources(main_only=True), timeout=600)
-            os.rename(path + ".new.tar", path)
+        for attempt in range(3):  # a mirror's hiccup is not a failure of ours
+            if os.path.exists(path):
+                break
+            made = run(["mmdebstrap", "--quiet", "--mode=root", f"--variant={variant}", f"--architectures={architecture}",
+                        f"--include={','.join(packages)}", suite(), path + ".new.tar", "-"], input=sources(main_only=True),
+                       timeout=600, check=attempt == 2)
+            if made.returncode == 0:
+                os.rename(path + ".new.tar", path)
     return path
 
 

@@ -34,7 +34,8 @@ class Farm:
         os.chmod(self.dir, 0o755)
         self.name, self.mark = name, uuid.uuid4().hex
         self.leaks = Leaks(self.mark, self.dir)
-        self.env = {MARK: self.mark, "LC_ALL": "C.UTF-8"}
+        os.mkdir(self.path("tmp"), 0o1777)
+        self.env = {MARK: self.mark, "LC_ALL": "C.UTF-8", "TMPDIR": self.path("tmp")}
         self.parts, self.logs = [], []
         self.emulation = None
 

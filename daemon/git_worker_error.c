@@ -116,11 +116,10 @@ int git_worker_error(struct err *err, int rc, bool remote, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *what = NULL;
+    cleanup_free char *what = NULL;
     if (vasprintf(&what, fmt, ap) < 0)
         abort();
     va_end(ap);
-    cleanup_free char *owned = what;
     const git_error *last = git_error_last();
     cleanup_free char *message =
         git_worker_name_text(last && last->message ? last->message : "failed");

@@ -25,9 +25,28 @@ static void refs(long id, int n)
     printf("]}\n");
 }
 
+/* As many refs as the file after "count:" says. */
+static void count(const char *path, long id)
+{
+    char name[256] = "";
+    int n = 0;
+    sscanf(path, "%255[^\"]", name);
+    FILE *f = fopen(name, "r");
+    if (!f || fscanf(f, "%d", &n) != 1)
+        printf("{\"id\":%ld,\"ok\":false,\"error\":\"away\",\"retryable\":true,\"code\":"
+               "\"missing\"}\n",
+               id);
+    else
+        refs(id, n);
+    if (f)
+        fclose(f);
+}
+
 static void list(const char *line, long id)
 {
-    if (is(line, "hang"))
+    if (is(line, "count:"))
+        count(strstr(line, "count:") + strlen("count:"), id);
+    else if (is(line, "hang"))
         pause();
     else if (is(line, "crash"))
         abort();
@@ -70,6 +89,8 @@ int main(void)
         long id = id_of(line);
         if (is(line, "\"op\":\"list\""))
             list(line, id);
+        else if (is(line, "\"op\":\"fetch\""))
+            printf("{\"id\":%ld,\"ok\":true,\"fetched\":[],\"missing\":[\"gone\"]}\n", id);
         else if (is(line, "\"op\":\"ancestor\""))
             printf("{\"id\":%ld,\"ok\":true,\"ancestor\":true}\n", id);
         else

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -25,8 +26,8 @@ enum {
 
 /* What an upstream's mkimage may take for granted. */
 static const char include[] =
-    "--include=arch-test,bzip2,ca-certificates,curl,debian-archive-keyring,debootstrap,dpkg-dev,"
-    "fakeroot,file,git,gnupg,jq,mmdebstrap,rsync,wget,xz-utils,zstd";
+    "--include=ca-certificates,curl,debian-archive-keyring,debootstrap,dpkg-dev,git,gpg,mmdebstrap,"
+    "xz-utils,zstd";
 
 /* One kept build root while it is looked for. */
 struct slot {
@@ -257,12 +258,26 @@ static int read_packages(struct job *job, const struct slot *s, struct err *err)
     return 0;
 }
 
+/* What a job that died was making: its name ends in the process's id. */
+static void sweep_half_made(const char *buildroots, const char *name)
+{
+    const char *pid = strrchr(name, '-');
+    if (!pid || kill(atoi(pid + 1), 0) == 0 || errno != ESRCH)
+        return;
+    struct err err = ERR_INIT;
+    cleanup_free char *folder = xasprintf("%s/%s", buildroots, name);
+    if (tree_remove(folder, &err) < 0)
+        log_warning("%s", err.text);
+}
+
 /* Removes what no job used for a month, and what a crash left half-made. */
 static void sweep(const char *buildroots)
 {
     DIR *d = opendir(buildroots);
     struct dirent *e;
     while (d && (e = readdir(d))) {
+        if (str_starts(e->d_name, ".new-"))
+            sweep_half_made(buildroots, e->d_name);
         struct stat st;
         if (!str_ends(e->d_name, ".lock") || fstatat(dirfd(d), e->d_name, &st, 0) != 0 ||
             time(NULL) - st.st_mtime < UNUSED_S)

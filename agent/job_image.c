@@ -44,7 +44,9 @@ void job_image_init(struct job_image *image, const struct job *job)
     image->observers[0] = elf_observer(&image->elf);
     image->observers[1] = packages_observer(image->packages);
     image->options = (struct layer_options){
-        .compression = j->compression == WIRE_ZSTD ? LAYER_ZSTD : LAYER_GZIP,
+        /* Docker has no media type for zstd. */
+        .compression = j->compression == WIRE_ZSTD && j->media_type == WIRE_MEDIA_OCI ? LAYER_ZSTD
+                                                                                      : LAYER_GZIP,
         .epoch = j->epoch,
         .id_shift = sandbox_id_shift(),
         .id_range = SANDBOX_ID_RANGE,

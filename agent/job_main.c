@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "sheaf-config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <locale.h>
@@ -144,7 +145,7 @@ static int supervise(const char *dir)
         sigprocmask(SIG_SETMASK, &before, NULL);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         prctl(PR_SET_CHILD_SUBREAPER, 1);
-        _exit(getppid() == self ? run_job(dir) : 1);
+        exit(getppid() == self ? run_job(dir) : 1);
     }
     if (worker < 0) {
         log_error("fork: %s", strerror(errno));
@@ -173,19 +174,27 @@ static int print_facts(bool emulated)
     return fflush(stdout) == 0 ? 0 : 1;
 }
 
-/* Removes job folders that nobody works on any more, whatever a recipe left in them. */
-static int remove_folders(char *const *dirs)
+/* Removes what is in <dir>/jobs: folders that nobody works on any more, whatever a recipe left in them. */
+static int sweep(const char *dir)
 {
+    cleanup_free char *jobs = xasprintf("%s/jobs", dir);
+    DIR *d = opendir(jobs);
+    struct dirent *e;
     int status = 0;
     sandbox_cgroup_sweep();
-    for (; *dirs; dirs++) {
+    tree_unmount(jobs);
+    while (d && (e = readdir(d))) {
+        if (str_eq(e->d_name, ".") || str_eq(e->d_name, ".."))
+            continue;
         struct err err = ERR_INIT;
-        tree_unmount(*dirs);
-        if (tree_remove(*dirs, &err) < 0) {
+        cleanup_free char *path = xasprintf("%s/%s", jobs, e->d_name);
+        if (tree_remove(path, &err) < 0) {
             log_error("%s", err.text);
             status = 1;
         }
     }
+    if (d)
+        closedir(d);
     return status;
 }
 
@@ -193,7 +202,7 @@ static int usage(int status)
 {
     fputs("usage: sheaf-job DIR                 do the job of DIR/lease.json\n"
           "       sheaf-job --facts [--emulated] print what this board can do, as JSON\n"
-          "       sheaf-job --remove DIR...      unmount and remove job folders\n"
+          "       sheaf-job --sweep DIR          unmount and remove all that is in DIR/jobs\n"
           "       sheaf-job --binfmt-release     unregister the interpreters of --emulated\n",
           status ? stderr : stdout);
     return status;
@@ -203,13 +212,14 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {{"facts", no_argument, NULL, 'f'},
                                             {"emulated", no_argument, NULL, 'e'},
-                                            {"remove", no_argument, NULL, 'r'},
+                                            {"sweep", required_argument, NULL, 's'},
                                             {"binfmt-release", no_argument, NULL, 'b'},
                                             {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     int mode = 0, c;
     bool emulated = false;
+    const char *swept = NULL;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         if (c == 'e')
             emulated = true;
@@ -217,6 +227,8 @@ int main(int argc, char **argv)
             return usage(2);
         else
             mode = c;
+        if (c == 's')
+            swept = optarg;
     }
     signal(SIGPIPE, SIG_IGN);
     setlocale(LC_CTYPE, "C.UTF-8");
@@ -224,8 +236,8 @@ int main(int argc, char **argv)
     switch (mode) {
     case 'f':
         return print_facts(emulated);
-    case 'r':
-        return remove_folders(argv + optind);
+    case 's':
+        return sweep(swept);
     case 'b':
         binfmt_release();
         return 0;

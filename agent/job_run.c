@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 
 /* Less than this left on the workspace's disk ends a recipe: the board needs some to report it. */
@@ -47,6 +48,17 @@ bool job_wants_linux32(const struct job *job)
     return platform_from_uname(u.machine, &own) == 0 && platform_info(own)->elf_class == 2;
 }
 
+/* All but a sixteenth of the board's memory, so that a recipe that wants more is killed and not the agent.
+ * Holds where the board's cgroups can bound memory. */
+static int64_t memory_limit(void)
+{
+    struct sysinfo si;
+    if (sysinfo(&si) != 0)
+        return 0;
+    int64_t total = (int64_t)si.totalram * si.mem_unit;
+    return total - total / 16;
+}
+
 int job_run(struct job *job, struct sandbox_spec *spec, struct sandbox_outcome *ret,
             struct err *err)
 {
@@ -54,6 +66,7 @@ int job_run(struct job *job, struct sandbox_spec *spec, struct sandbox_outcome *
     spec->scratch = scratch;
     spec->log_fd = -1;
     spec->disk_reserve = DISK_RESERVE;
+    spec->memory = memory_limit();
     strvec_done(&job->tail);
     spec->capture = &job->tail;
     int r = sandbox_run(spec, ret, err);

@@ -18,6 +18,7 @@ enum {
     DRAIN_MS = 2000, /* for output that is still in the pipe when all are dead */
     TAIL_LINES = 20,
     TAIL_LINE_MAX = 4000,
+    LOG_MAX = 64 << 20, /* of one program's output; the rest is read and dropped */
 };
 
 struct watching {
@@ -28,6 +29,7 @@ struct watching {
     bool killed;
     enum sandbox_end why; /* when killed */
     uint64_t oom_before;
+    size_t relayed;     /* bytes of output passed on */
     struct strbuf line; /* the unfinished last line, for the tail */
 };
 
@@ -90,6 +92,18 @@ static void write_all(int fd, const char *data, size_t n)
     }
 }
 
+static void pass_on(struct watching *s, const char *data, size_t n)
+{
+    static const char cut[] = "\nsheaf: the log is cut here: it is longer than 64 MiB\n";
+    int fd = s->w->spec->log_fd < 0 ? STDOUT_FILENO : s->w->spec->log_fd;
+    bool fits = s->relayed + n <= LOG_MAX;
+    if (fits)
+        write_all(fd, data, n);
+    else if (s->relayed <= LOG_MAX)
+        write_all(fd, cut, sizeof(cut) - 1);
+    s->relayed = fits ? s->relayed + n : LOG_MAX + 1;
+}
+
 /* One read of the log; false at its end. */
 static bool relay_log(struct watching *s)
 {
@@ -99,7 +113,7 @@ static bool relay_log(struct watching *s)
         return true;
     if (n <= 0)
         return false;
-    write_all(s->w->spec->log_fd < 0 ? STDOUT_FILENO : s->w->spec->log_fd, buf, (size_t)n);
+    pass_on(s, buf, (size_t)n);
     keep_tail(s, buf, (size_t)n);
     return true;
 }

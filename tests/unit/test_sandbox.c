@@ -145,6 +145,19 @@ static void test_ends_with_its_program(void **state)
     assert_true(clock_mono_ms() - start < 2000);
 }
 
+static void test_pretends_to_be_32_bit(void **state)
+{
+    NEEDS_ROOT();
+    cleanup_(run_done) struct run wide = run("uname -m");
+    cleanup_(run_done) struct run narrow =
+        run_spec((struct sandbox_spec){.linux32 = true, .timeout_ms = 20000}, "uname -m");
+    assert_int_equal(narrow.tail.n, 1);
+    if (strcmp(wide.tail.items[0], "x86_64") == 0)
+        assert_string_equal(narrow.tail.items[0], "i686");
+    if (strcmp(wide.tail.items[0], "aarch64") == 0)
+        assert_string_equal(narrow.tail.items[0], "armv8l");
+}
+
 static void test_says_what_cannot_be_started(void **state)
 {
     NEEDS_ROOT();
@@ -168,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_fails_to_reach_the_board),
         cmocka_unit_test(test_kills_all_at_the_deadline),
         cmocka_unit_test(test_ends_with_its_program),
+        cmocka_unit_test(test_pretends_to_be_32_bit),
         cmocka_unit_test(test_says_what_cannot_be_started),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

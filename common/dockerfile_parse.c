@@ -321,6 +321,8 @@ static int begin_stage(struct dockerfile *dockerfile, const struct df_instructio
     while (df_next_flag(from, dockerfile->escape, &pos, &word, &name, &value)) {
         if (!df_span_is(from->text, name, "platform"))
             return err_set(err, -EINVAL, "line %d: FROM knows no flag but --platform", from->line);
+        if (stage.platform_flag.end)
+            return err_set(err, -EINVAL, "line %d: --platform is given twice", from->line);
         stage.platform_flag = word;
         stage.platform_value = value;
     }

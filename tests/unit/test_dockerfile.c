@@ -138,6 +138,7 @@ static void refused(void **state)
         {"FROM a AS scratch\n", "line 1: 'scratch' is no name"},
         {"FROM a AS b\nFROM c AS B\n", "line 2: the stage 'B' is there already, from line 1"},
         {"FROM --foo=1 a\n", "line 1: FROM knows no flag but --platform"},
+        {"FROM --platform=linux/arm --platform=linux/arm a\n", "--platform is given twice"},
         {"FROM --platform=linux/m68k a\n", "line 1: --platform: "},
         {"FROM --platform=$X a\n", "line 1: $X is empty"},
         {"FROM $NOPE\n", "line 1: $NOPE is empty; give the ARG a default"},

@@ -119,7 +119,9 @@ static void manifest(struct relay *r, bool own)
 {
     const char *method = http_call_method(r->call), *reference = r->target.reference;
     bool head = str_eq(method, "HEAD"), get = str_eq(method, "GET");
-    if ((get || head) && strvec_has(&r->pins, reference)) {
+    /* Its own repository's manifests too: an earlier output whose content is the same is described anew. */
+    if ((head && strvec_has(&r->pins, reference)) ||
+        (get && (strvec_has(&r->pins, reference) || (own && digest_valid(reference))))) {
         r->with_base = manifest_with_base;
         base_get(r, reference);
     } else if (own && head && digest_valid(reference)) {
@@ -235,7 +237,7 @@ void gateway_handle(struct gateway *g, struct http_call *call)
     bool known = gateway_credentials(http_call_header(call, "Authorization"), &lease, &secret) &&
                  g->hooks.lookup(g->hooks.data, lease, secret, &rights) == 0;
     struct relay *r = relay_new(g, call, &target);
-    r->lease = xstrdup(known ? rights.lease : lease ? lease : "");
+    r->lease = xstrdup(known && rights.lease ? rights.lease : lease ? lease : "");
     if (!known)
         relay_deny(r, 401, "UNAUTHORIZED", "a lease and its secret are asked for");
     else if (g->closed)

@@ -3,8 +3,9 @@
  * With its lease's secret a board may
  *   - pull the pinned bases of its job: the manifest by its digest, and the blobs that this manifest
  *     names (which is learnt by fetching it; manifests are kept, bounded);
- *   - push blobs and manifests by digest to its job's repository, ask whether they are there, and mount
- *     from its own or a pinned repository;
+ *   - push blobs and manifests by digest to its job's repository, ask whether they are there, read the
+ *     manifests there by digest (an earlier output may stand for a new one), and mount from its own or
+ *     a pinned repository;
  * and it may not name a tag, touch another repository, list anything or delete anything but an upload
  * session of its own. Bodies are relayed both ways in bounded memory; the real registry's credentials
  * are added here and never leave the coordinator. Upload sessions get ids of ours, so that a board cannot
@@ -25,7 +26,7 @@ struct gateway_base {
 };
 
 struct gateway_rights {
-    const char *lease;      /* whose they are */
+    const char *lease;      /* whose they are; NULL: the one that was given */
     const char *repository; /* full name to push to */
     const struct gateway_base *bases;
     size_t n_bases;

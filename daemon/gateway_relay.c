@@ -108,6 +108,8 @@ void relay_refuse(struct relay *r, const struct http_response *response, const s
         relay_settle(r);
     else if (err && err->code == -ECANCELED)
         relay_deny(r, 503, "UNAVAILABLE", "the coordinator is stopping");
+    else if (err && err->code == -ENOENT)
+        relay_deny(r, 404, "MANIFEST_UNKNOWN", "%s", err->text);
     else if (err)
         relay_deny(r, err->code == -ETIMEDOUT ? 504 : 502, "UNAVAILABLE", "%s: %s", host,
                    err->text);

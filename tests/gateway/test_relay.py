@@ -1,4 +1,5 @@
 """What a board may do through the gateway, and that it costs no memory."""
+import base64
 import hashlib
 import http.client
 import json
@@ -6,7 +7,7 @@ import socket
 import time
 
 import pytest
-from conftest import MANIFEST, digest_of, manifest_of
+from gateway_world import MANIFEST, digest_of, manifest_of
 
 GIB = 1 << 30
 BLOCK = bytes(1 << 20)
@@ -96,7 +97,6 @@ def test_a_registry_that_is_away(world):
 
 def open_upload(world, length):
     """A connection on which an upload of `length` bytes has begun."""
-    import base64
     at = world.begin()
     connection = http.client.HTTPConnection("127.0.0.1", world.gateway.port, timeout=120)
     connection.putrequest("PATCH", at)
@@ -137,7 +137,6 @@ def test_a_gigabyte_up_and_down_in_bounded_memory(world):
 
 def check_download(world, digest, before):
     """The same blob as a base of another lease, read back slowly at first."""
-    import base64
     manifest = manifest_of(world.config, b"")
     document = json.loads(manifest)
     document["layers"][0].update(digest=digest, size=GIB)

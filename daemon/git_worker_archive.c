@@ -37,6 +37,7 @@ static int put_header(struct tar *tar, const char *path, unsigned type, unsigned
     if (link)
         archive_entry_set_symlink(entry, link);
     /* a warning is a name that is not UTF-8: it is written as the bytes that it has */
+    errno = 0; /* libarchive takes an older ENOMEM for its own */
     int r = archive_write_header(tar->out, entry);
     archive_entry_free(entry);
     return r == ARCHIVE_OK || r == ARCHIVE_WARN ? 0 : write_error(tar, path, err);

@@ -58,6 +58,7 @@ void tar_make(const char *file, const char *format, const char *filter,
         size_t size = !s->data ? 0 : s->size ? s->size : strlen(s->data);
         struct archive_entry *e = archive_entry_new();
         fill(e, s, size);
+        errno = 0; /* libarchive takes an older ENOMEM for its own */
         int r = archive_write_header(a, e);
         assert_true(r == ARCHIVE_OK || r == ARCHIVE_WARN);
         if (!s->hard)

@@ -14,8 +14,9 @@ from procs import run
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-# Cannot run under qemu-user: it makes no user or PID namespace (nothing wrong with the program).
-NOT_EMULATED = ("sandbox",)
+# Cannot run under qemu-user, with nothing wrong in the program: it makes no user or PID namespace, and a
+# 32-bit program's readdir (fts) cannot take the 64-bit offsets of the host's directories.
+NOT_EMULATED = {"arm64": ("sandbox",), "armhf": ("sandbox", "image_checks")}
 
 
 @pytest.mark.timeout(1500)
@@ -25,7 +26,7 @@ def test_unit_tests(farm, architecture):
     folder = cross.build(architecture)
     listing = subprocess.run(["meson", "test", "-C", folder, "--list"], capture_output=True, text=True, timeout=60, check=True)
     names = [line.split(" / ")[-1].strip() for line in listing.stdout.splitlines() if line.strip()]
-    names = [n for n in names if not n.startswith(NOT_EMULATED) and not n.startswith("ninja")]
+    names = [n for n in names if not n.startswith(NOT_EMULATED[architecture]) and not n.startswith("ninja")]
     assert "wire" in names
     done = subprocess.run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", "--timeout-multiplier", "8",
                            *names], capture_output=True, text=True, timeout=1400, env={**os.environ, **farm.env})

@@ -7,6 +7,8 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #define RETRY_MS 1000
 
@@ -16,6 +18,7 @@ struct statements {
 
 struct store {
     char *path;
+    int lock_fd; /* locked as long as the daemon lives: one coordinator a store */
     sqlite3 *db;
     struct statements statements[TABLE_COUNT];
     uv_thread_t thread;
@@ -216,13 +219,27 @@ static void on_async(uv_async_t *async)
 
 /* ---- the interface ---- */
 
+static int take_lock(struct store *s, struct err *err)
+{
+    cleanup_free char *path = xasprintf("%s.lock", s->path);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (s->lock_fd < 0)
+        return err_errno(err, -errno, "the store's lock");
+    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(err, -EBUSY, "another coordinator has this store");
+    return 0;
+}
+
 int store_open(const char *path, struct store **ret_store, struct err *err)
 {
     struct store *s = xnew(struct store);
     s->path = xstrdup(path);
+    s->lock_fd = -1;
     uv_mutex_init(&s->lock);
     uv_cond_init(&s->wake);
-    int r = store_connect(path, true, &s->db, err);
+    int r = take_lock(s, err);
+    if (r == 0)
+        r = store_connect(path, true, &s->db, err);
     if (r == 0)
         r = store_migrate(s->db, err);
     if (r == 0)
@@ -341,6 +358,8 @@ void store_close(struct store *store)
         sqlite3_finalize(store->statements[i].delete);
     }
     sqlite3_close(store->db);
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
     uv_mutex_destroy(&store->lock);
     uv_cond_destroy(&store->wake);
     free(store->path);

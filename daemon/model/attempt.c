@@ -86,7 +86,7 @@ struct attempt *attempt_grant(struct model *m, struct job *j, struct board *b)
     j->started_at = m->wall;
     str_replace(&j->board, b->name);
     job_move(m, j, JOB_LEASED);
-    model_effect(m, EFFECT_JOB_LOG)->lease = xstrdup(a->lease);
+    model_effect(m, EFFECT_LEASE)->lease = xstrdup(a->lease);
     return a;
 }
 
@@ -125,6 +125,9 @@ void attempt_end(struct model *m, struct attempt *a)
                 break;
             }
     vec_push(&m->ended_attempts, a);
+    struct effect *e = model_effect(m, EFFECT_LEASE);
+    e->lease = xstrdup(a->lease);
+    e->ended = true;
     m->dispatch = true;
 }
 

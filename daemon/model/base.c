@@ -26,7 +26,7 @@ void base_add(struct model *m, struct base *b)
     HASH_ADD_KEYPTR(hh, m->bases, b->reference, strlen(b->reference), b);
 }
 
-struct base *base_get(struct model *m, const char *reference)
+struct base *base_named(struct model *m, const char *reference)
 {
     struct base *b = find(m, reference);
     if (!b) {

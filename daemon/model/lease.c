@@ -344,7 +344,6 @@ void model_on_result(struct model *m, const char *lease, const struct wire_resul
     model_touch(m, a);
     conclude(m, a->job, a, result);
     attempt_end(m, a);
-    model_effect(m, EFFECT_JOB_LOG)->lease = xstrdup(a->lease);
     reply(m, token, 200, xstrdup("{}"));
 }
 
@@ -376,4 +375,16 @@ int model_lease_rights(const struct model *m, const char *lease, const char *sec
                                  .spec = j->spec,
                                  .current = j->live == a};
     return 0;
+}
+
+int64_t model_last_attempt(const struct model *m, const char *key)
+{
+    const struct job *j = job_find(m, key);
+    return j ? j->attempt : 0;
+}
+
+int64_t model_live_attempt(const struct model *m, const char *key)
+{
+    const struct job *j = job_find(m, key);
+    return j && j->live ? j->live->id : 0;
 }

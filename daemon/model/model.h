@@ -81,7 +81,7 @@ enum effect_kind {
     EFFECT_INSPECT,      /* read the context of a commit: model_on_context */
     EFFECT_RESOLVE_BASE, /* look an outside base up: model_on_base */
     EFFECT_PUBLISH,      /* one step of a publication: model_on_publication_step */
-    EFFECT_JOB_LOG,      /* a lease was granted (log to be opened) or has ended */
+    EFFECT_LEASE,        /* a lease was granted or has ended: for logs and the gateway */
 };
 
 enum publish_step {
@@ -116,7 +116,9 @@ struct effect {
     VEC(struct effect_child) children;
     VEC(struct effect_tag) tags; /* PUBLISH_TAG: one; PUBLISH_VERIFY: all */
     strvec known;                /* PUBLISH_TAG: digests that the tag may name now */
-    char *lease;                 /* JOB_LOG */
+    bool adopt;                  /* PUBLISH_TAG: any other one too, a person said so */
+    char *lease;                 /* LEASE */
+    bool ended;                  /* LEASE */
 };
 
 /* What one turn decided. Zeroed is empty. */
@@ -245,6 +247,11 @@ struct lease_rights {
  * turn. */
 int model_lease_rights(const struct model *m, const char *lease, const char *secret,
                        struct lease_rights *ret);
+
+/* The number of a job's last attempt (its lease is "L" and that), 0: none. */
+int64_t model_last_attempt(const struct model *m, const char *key);
+/* The number of a job's attempt that has not ended, 0: none. */
+int64_t model_live_attempt(const struct model *m, const char *key);
 
 /* ---- what people ask for; 0, or a negative errno with a text for them ---- */
 

@@ -24,7 +24,7 @@ void context_timer(struct model *m);
 
 /* ---- base.c ---- */
 /* The outside base, made and asked for when it is new. */
-struct base *base_get(struct model *m, const char *reference);
+struct base *base_named(struct model *m, const char *reference);
 /* Asks again for what is due. */
 void base_timer(struct model *m);
 /* Takes a loaded base into the model. */

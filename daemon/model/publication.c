@@ -202,6 +202,8 @@ void publication_go_on(struct model *m, struct publication *p)
     if (e->step == PUBLISH_TAG) {
         effect_add_tag(e, next_tag(p));
         add_known(m, e, p);
+        cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
+        e->adopt = model_setting(m, adopted) != NULL;
     } else if (e->step == PUBLISH_VERIFY) {
         VEC_FOREACH (&p->tags, pt)
             effect_add_tag(e, *pt);
@@ -237,6 +239,8 @@ static void verified(struct model *m, struct publication *p)
     move(m, p, PUBLICATION_VERIFIED);
     str_replace(&p->error, NULL);
     leave_repository(m, p);
+    cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
+    model_set_setting(m, adopted, NULL);
     struct track *t = track_find(m, p->track_id);
     if (!t)
         return;

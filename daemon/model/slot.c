@@ -210,7 +210,7 @@ static bool pin_ours(struct model *m, struct slot *s, struct pin *pin, const cha
 
 static bool pin_outside(struct model *m, struct slot *s, struct pin *pin)
 {
-    struct base *b = pin->base = base_get(m, pin->reference);
+    struct base *b = pin->base = base_named(m, pin->reference);
     if (!b->digest && b->error)
         conclude(s, b->gone ? SLOT_BLOCKED : SLOT_WAITING,
                  b->gone ? REASON_BASE_MISSING : REASON_REGISTRY_AWAY, "base %s: %s", b->reference,

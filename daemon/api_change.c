@@ -1,0 +1,228 @@
+/* Changing: by the Unix socket, or with the write token. Each answer is sent once the change is committed. */
+#include "common/digest.h"
+#include "daemon/api_status.h"
+#include "daemon/config.h"
+#include "daemon/upstream.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <sys/random.h>
+
+/* A body that has nothing but these members, or NULL: then the call has been answered. */
+static json_t *body_of(struct coordinator *c, struct http_call *call)
+{
+    cleanup_free char *stalled = coordinator_stalled(c);
+    if (stalled) {
+        http_respond_error(call, 503, NULL, "%s", stalled);
+        return NULL;
+    }
+    size_t n;
+    http_call_body(call, &n);
+    return n ? http_call_json(call) : json_object();
+}
+
+/* A text member; false: the call has been answered with 400. */
+static bool need_text(struct http_call *call, const json_t *body, const char *name,
+                      const char **ret)
+{
+    *ret = json_string_value(json_object_get(body, name));
+    if (*ret && **ret)
+        return true;
+    http_respond_error(call, 400, name, "%s: a text is needed", name);
+    return false;
+}
+
+static void refuse(struct http_call *call, const struct err *err)
+{
+    unsigned status = err->code == -ENOENT ? 404 : err->code == -EBUSY ? 409 : 400;
+    http_respond_error(call, status, NULL, "%s", err->text);
+}
+
+void api_rebuild(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    json_t *body = body_of(c, call);
+    if (!body)
+        return;
+    const char *track = http_call_param(call, "id");
+    const char *platform = json_string_value(json_object_get(body, "platform"));
+    bool no_cache = json_is_true(json_object_get(body, "no_cache"));
+    struct err err = ERR_INIT;
+    if (model_on_rebuild(coordinator_turn(c), track, platform, no_cache, &err) < 0)
+        refuse(call, &err);
+    else
+        coordinator_reply(c, call, 202, json_pack("{s:s,s:n}", "track", track, "build"));
+    json_decref(body);
+}
+
+void api_cancel_build(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    json_t *body = body_of(c, call);
+    if (!body)
+        return;
+    json_decref(body);
+    int64_t build = strtoll(http_call_param(call, "id"), NULL, 10);
+    struct err err = ERR_INIT;
+    if (model_on_cancel_build(coordinator_turn(c), build, &err) < 0)
+        refuse(call, &err);
+    else
+        coordinator_reply(c, call, 200, json_pack("{s:I}", "build", (json_int_t)build));
+}
+
+void api_cancel_job(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    json_t *body = body_of(c, call);
+    if (!body)
+        return;
+    json_decref(body);
+    struct err err = ERR_INIT;
+    if (model_on_cancel_job(coordinator_turn(c), http_call_param(call, "key"), &err) < 0)
+        refuse(call, &err);
+    else
+        coordinator_reply(c, call, 200, json_pack("{s:s}", "job", http_call_param(call, "key")));
+}
+
+void api_poll(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    const char *source = NULL;
+    json_t *body = body_of(c, call);
+    if (!body)
+        return;
+    if (need_text(call, body, "source", &source)) {
+        const char *url = upstream_poll_now(coordinator_upstream(c), source);
+        if (url)
+            coordinator_reply(c, call, 202, json_pack("{s:s}", "source", url));
+        else
+            http_respond_error(call, 404, "source", "no source or image '%s'", source);
+    }
+    json_decref(body);
+}
+
+void api_adopt(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    const char *repository = NULL;
+    json_t *body = body_of(c, call);
+    if (!body)
+        return;
+    struct err err = ERR_INIT;
+    if (need_text(call, body, "repository", &repository)) {
+        if (model_on_adopt(coordinator_turn(c), repository, &err) < 0)
+            refuse(call, &err);
+        else
+            coordinator_reply(c, call, 200, json_pack("{s:s}", "repository", repository));
+    }
+    json_decref(body);
+}
+
+/* ---- boards ---- */
+
+static bool board_name_valid(const char *name)
+{
+    size_t n = strlen(name);
+    if (n < 1 || n > 64 || !isalnum((unsigned char)name[0]))
+        return false;
+    for (const char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
+            return false;
+    return true;
+}
+
+static char *make_secret(void)
+{
+    unsigned char bytes[32];
+    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+        abort();
+    struct strbuf text = {0};
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        strbuf_addf(&text, "%02x", bytes[i]);
+    return strbuf_steal(&text);
+}
+
+void api_add_board(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    const char *name = NULL;
+    json_t *body = body_of(c, call);
+    if (!body)
+        return;
+    if (!need_text(call, body, "name", &name)) {
+        json_decref(body);
+        return;
+    }
+    if (!board_name_valid(name)) {
+        http_respond_error(
+            call, 400, "name",
+            "name: 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit");
+        json_decref(body);
+        return;
+    }
+    char hash[DIGEST_SIZE];
+    cleanup_free char *secret = make_secret();
+    digest_of(secret, strlen(secret), hash);
+    model_on_board_added(coordinator_turn(c), name, hash);
+    coordinator_reply(c, call, 201, json_pack("{s:s,s:s}", "name", name, "secret", secret));
+    json_decref(body);
+}
+
+/* ---- checking a farm.yaml; reading files is no work for the loop ---- */
+
+struct check {
+    struct coordinator *c;
+    struct http_call *call; /* NULL: the client has gone */
+    char *path;
+    bool ok;
+    strvec errors;
+    uv_work_t work;
+};
+
+static void check_work(uv_work_t *w)
+{
+    struct check *k = w->data;
+    struct farm *farm = NULL;
+    k->ok = config_read(k->path, &farm, NULL, &k->errors) == 0;
+    farm_free(farm);
+}
+
+static void check_after(uv_work_t *w, int status)
+{
+    struct check *k = w->data;
+    (void)status;
+    if (k->call) {
+        json_t *errors = json_array();
+        VEC_FOREACH (&k->errors, line)
+            json_array_append_new(errors, json_string(*line));
+        http_call_on_gone(k->call, NULL, NULL);
+        coordinator_reply(k->c, k->call, 200,
+                          json_pack("{s:b,s:o}", "ok", k->ok, "errors", errors));
+    }
+    strvec_done(&k->errors);
+    free(k->path);
+    free(k);
+}
+
+static void check_gone(void *ctx)
+{
+    struct check *k = ctx;
+    k->call = NULL;
+}
+
+void api_check(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    const char *path = NULL;
+    json_t *body = body_of(c, call);
+    if (!body)
+        return;
+    if (need_text(call, body, "path", &path)) {
+        struct check *k = xnew(struct check);
+        *k = (struct check){.c = c, .call = call, .path = xstrdup(path)};
+        k->work.data = k;
+        http_call_on_gone(call, check_gone, k);
+        uv_queue_work(coordinator_loop(c), &k->work, check_work, check_after);
+    }
+    json_decref(body);
+}

@@ -1,0 +1,345 @@
+/* Reading. An answer is rendered in the turn and sent once what it tells is committed; what only the store remembers
+ * is read from there. */
+#include "daemon/api_status.h"
+
+#include "common/clock.h"
+#include "daemon/logs.h"
+#include "daemon/page_status.h"
+#include "daemon/stream.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define BUILDS_DEFAULT 50
+#define BUILDS_MAX     500
+#define TRACK_BUILDS   10
+
+struct api_status {
+    struct coordinator *c;
+    struct store_history *history;
+    struct stream *stream;
+};
+
+struct api_status *api_status_new(struct coordinator *c)
+{
+    struct api_status *api = xnew(struct api_status);
+    api->c = c;
+    api->history = store_history_new(coordinator_store(c), coordinator_loop(c));
+    api->stream = stream_new(c);
+    return api;
+}
+
+void api_status_free(struct api_status *api)
+{
+    if (!api)
+        return;
+    store_history_free(api->history);
+    stream_free(api->stream);
+    free(api);
+}
+
+struct store_history *api_status_history(const struct api_status *api)
+{
+    return api->history;
+}
+
+struct stream *api_status_stream(const struct api_status *api)
+{
+    return api->stream;
+}
+
+void api_not_found(struct http_call *call, const char *kind, const char *name)
+{
+    http_respond_error(call, 404, NULL, "no %s '%s'", kind, name);
+}
+
+/* ---- straight from the model ---- */
+
+static void get_status(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    json_t *view = view_status(coordinator_turn(c));
+    char *stalled = coordinator_stalled(c);
+    json_object_set_new(view, "started_at", json_integer(coordinator_started_at(c)));
+    json_object_set_new(view, "now_at", json_integer(clock_wall_ms()));
+    json_object_set_new(view, "stalled", stalled ? json_string(stalled) : json_null());
+    free(stalled);
+    coordinator_reply(c, call, 200, view);
+}
+
+static void get_images(struct http_call *call, void *data)
+{
+    coordinator_reply(data, call, 200, view_images(coordinator_turn(data)));
+}
+
+static void get_tracks(struct http_call *call, void *data)
+{
+    coordinator_reply(data, call, 200, view_tracks(coordinator_turn(data)));
+}
+
+static void get_boards(struct http_call *call, void *data)
+{
+    coordinator_reply(data, call, 200, view_boards(coordinator_turn(data)));
+}
+
+static void get_sources(struct http_call *call, void *data)
+{
+    coordinator_reply(data, call, 200, view_sources(coordinator_turn(data)));
+}
+
+/* ---- with what the store remembers ---- */
+
+/* A call that waits for rows; `view` is what they are added to. */
+struct question {
+    struct coordinator *c;
+    struct http_call *call; /* NULL: the client has gone */
+    json_t *view;
+    int64_t number;
+};
+
+static void question_gone(void *ctx)
+{
+    struct question *q = ctx;
+    q->call = NULL;
+}
+
+static struct question *ask(struct coordinator *c, struct http_call *call, json_t *view)
+{
+    struct question *q = xnew(struct question);
+    *q = (struct question){.c = c, .call = call, .view = view};
+    http_call_on_gone(call, question_gone, q);
+    return q;
+}
+
+/* Whether there is somebody to answer still, and something; answers a failure itself. Frees `rows` if not. */
+static bool answerable(struct question *q, json_t *rows, const struct err *err)
+{
+    if (q->call)
+        http_call_on_gone(q->call, NULL, NULL);
+    if (q->call && !err)
+        return true;
+    if (q->call)
+        http_respond_error(q->call, 500, NULL, "%s", err->text);
+    json_decref(rows);
+    json_decref(q->view);
+    free(q);
+    return false;
+}
+
+static void answer(struct question *q, json_t *json)
+{
+    coordinator_reply(q->c, q->call, 200, json);
+    free(q);
+}
+
+static void got_track_builds(void *data, json_t *rows, const struct err *err)
+{
+    struct question *q = data;
+    if (!answerable(q, rows, err))
+        return;
+    json_object_set_new(q->view, "builds", rows);
+    answer(q, q->view);
+}
+
+static void get_track(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    const char *id = http_call_param(call, "id");
+    json_t *view = view_track(coordinator_turn(c), id);
+    if (!view) {
+        api_not_found(call, "track", id);
+        return;
+    }
+    store_history_builds(api_status_history(coordinator_api(c)), TRACK_BUILDS, 0, id,
+                         got_track_builds, ask(c, call, view));
+}
+
+static void got_builds(void *data, json_t *rows, const struct err *err)
+{
+    struct question *q = data;
+    if (!answerable(q, rows, err))
+        return;
+    size_t n = json_array_size(rows);
+    json_t *last = n ? json_object_get(json_array_get(rows, n - 1), "id") : NULL;
+    bool more = (int64_t)n == q->number && last;
+    answer(q, json_pack("{s:o,s:O}", "builds", rows, "next", more ? last : json_null()));
+}
+
+/* A whole number of the query; `fallback` when it is absent. False: answered with 400. */
+static bool query_number(struct http_call *call, const char *name, int64_t min, int64_t max,
+                         int64_t fallback, int64_t *ret)
+{
+    const char *text = http_call_query(call, name);
+    *ret = fallback;
+    if (!text)
+        return true;
+    char *end = NULL;
+    errno = 0;
+    *ret = strtoll(text, &end, 10);
+    if (end != text && !*end && !errno && *ret >= min && *ret <= max)
+        return true;
+    http_respond_error(call, 400, name, "%s: a whole number from %" PRId64 " to %" PRId64, name,
+                       min, max);
+    return false;
+}
+
+static void get_builds(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    int64_t limit, before;
+    if (!query_number(call, "limit", 1, BUILDS_MAX, BUILDS_DEFAULT, &limit) ||
+        !query_number(call, "before", 1, INT64_MAX, 0, &before))
+        return;
+    struct question *q = ask(c, call, NULL);
+    q->number = limit;
+    store_history_builds(api_status_history(coordinator_api(c)), limit, before,
+                         http_call_query(call, "track"), got_builds, q);
+}
+
+static void got_build(void *data, json_t *rows, const struct err *err)
+{
+    struct question *q = data;
+    if (!answerable(q, rows, err))
+        return;
+    json_t *build = json_incref(json_array_get(rows, 0));
+    json_decref(rows);
+    if (build) {
+        answer(q, build);
+        return;
+    }
+    http_respond_error(q->call, 404, NULL, "no build %" PRId64, q->number);
+    free(q);
+}
+
+static bool path_number(struct http_call *call, const char *name, int64_t *ret)
+{
+    char *end = NULL;
+    const char *text = http_call_param(call, name);
+    errno = 0;
+    *ret = strtoll(text, &end, 10);
+    return *text && !*end && !errno && *ret > 0;
+}
+
+static void get_build(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    int64_t id;
+    if (!path_number(call, "id", &id)) {
+        api_not_found(call, "build", http_call_param(call, "id"));
+        return;
+    }
+    struct question *q = ask(c, call, NULL);
+    q->number = id;
+    store_history_build(api_status_history(coordinator_api(c)), id, got_build, q);
+}
+
+static void got_results(void *data, json_t *rows, const struct err *err)
+{
+    struct question *q = data;
+    if (!answerable(q, rows, err))
+        return;
+    json_t *result = json_array_get(rows, 0);
+    static const char *const members[] = {"layers", "packages", "build_root"};
+    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+        json_t *value = json_object_get(result, members[i]);
+        json_object_set_new(q->view, members[i], value ? json_incref(value) : json_null());
+    }
+    json_decref(rows);
+    answer(q, q->view);
+}
+
+static void got_attempts(void *data, json_t *rows, const struct err *err)
+{
+    struct question *q = data;
+    if (!answerable(q, rows, err))
+        return;
+    size_t n = json_array_size(rows);
+    json_t *last = n ? json_array_get(rows, n - 1) : NULL;
+    if (last)
+        json_object_set(q->view, "log_size", json_object_get(last, "log_size"));
+    json_object_set_new(q->view, "attempts", rows);
+    http_call_on_gone(q->call, question_gone, q);
+    store_history_results(api_status_history(coordinator_api(q->c)),
+                          json_string_value(json_object_get(q->view, "key")), got_results, q);
+}
+
+static void get_job(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    const char *key = http_call_param(call, "key");
+    json_t *view = view_job(coordinator_turn(c), key);
+    if (!view) {
+        api_not_found(call, "job", key);
+        return;
+    }
+    store_history_attempts(api_status_history(coordinator_api(c)), key, got_attempts,
+                           ask(c, call, view));
+}
+
+/* ---- logs and events ---- */
+
+static void get_log(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    const char *key = http_call_param(call, "key"), *follow = http_call_query(call, "follow");
+    int64_t attempt, offset, size;
+    if (!query_number(call, "attempt", 1, INT64_MAX, model_last_attempt(coordinator_model(c), key),
+                      &attempt) ||
+        !query_number(call, "offset", 0, INT64_MAX, 0, &offset))
+        return;
+    cleanup_free char *lease = xasprintf("L%" PRId64, attempt);
+    int fd = -1;
+    if (!attempt || logs_open(coordinator_logs(c), lease, &fd, &size, NULL) < 0) {
+        http_respond_error(call, 404, NULL, "job '%s' has no log yet", key);
+        return;
+    }
+    bool live = model_live_attempt(coordinator_model(c), key) == attempt;
+    if (follow && str_eq(follow, "1") && live) {
+        stream_log(api_status_stream(coordinator_api(c)), call, key, attempt, fd, offset);
+        return;
+    }
+    char id[32];
+    snprintf(id, sizeof(id), "%" PRId64, attempt);
+    const struct http_field fields[] = {
+        {"Content-Type", "text/plain; charset=utf-8"}, {"Sheaf-Attempt", id}, {0}};
+    if (offset > size)
+        offset = size;
+    if (offset)
+        http_respond_fd(call, 200, fields, fd, (uint64_t)offset, (uint64_t)(size - offset));
+    else
+        http_respond_file(call, fields, fd, (uint64_t)size);
+}
+
+static void get_events(struct http_call *call, void *data)
+{
+    stream_events(api_status_stream(coordinator_api(data)), call);
+}
+
+static const struct http_route routes[] = {
+    {"GET", "/", page_status, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/status", get_status, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/images", get_images, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/tracks", get_tracks, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/tracks/{id}", get_track, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/builds", get_builds, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/builds/{id}", get_build, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/jobs/{key}", get_job, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/jobs/{key}/log", get_log, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/boards", get_boards, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/sources", get_sources, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/events", get_events, HTTP_TAKES_NONE, 0, 0},
+    {"POST", "/v1/tracks/{id}/rebuild", api_rebuild, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/builds/{id}/cancel", api_cancel_build, HTTP_TAKES_BUFFERED, 65536,
+     HTTP_ROUTE_WRITE},
+    {"POST", "/v1/jobs/{key}/cancel", api_cancel_job, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/sources/poll", api_poll, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/boards", api_add_board, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/config/check", api_check, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/repositories/adopt", api_adopt, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+};
+
+const struct http_route *api_status_routes(size_t *ret_n)
+{
+    *ret_n = sizeof(routes) / sizeof(*routes);
+    return routes;
+}

@@ -1,0 +1,34 @@
+/* The status API (docs/api.md): reading in api_status.c, changing in api_change.c, streams in stream.c. */
+#pragma once
+
+#include "daemon/coordinator.h"
+#include "daemon/store_history.h"
+
+struct api_status;
+struct stream;
+
+/* Its routes; their handlers' data is the coordinator. *ret_n: how many. Static. */
+const struct http_route *api_status_routes(size_t *ret_n);
+/* What the handlers keep: the history's connection and the event streams. The caller owns it. */
+struct api_status *api_status_new(struct coordinator *c);
+/* NULL is fine. */
+void api_status_free(struct api_status *api);
+
+/* coordinator.c: the one of this coordinator. Borrowed. */
+struct api_status *coordinator_api(const struct coordinator *c);
+/* Its history. Borrowed. */
+struct store_history *api_status_history(const struct api_status *api);
+/* Its event streams. Borrowed. */
+struct stream *api_status_stream(const struct api_status *api);
+
+/* Answers 404: there is no such `kind` ("track") as `name`. */
+void api_not_found(struct http_call *call, const char *kind, const char *name);
+
+/* ---- api_change.c: handlers of everything that changes something ---- */
+void api_rebuild(struct http_call *call, void *data);
+void api_cancel_build(struct http_call *call, void *data);
+void api_cancel_job(struct http_call *call, void *data);
+void api_poll(struct http_call *call, void *data);
+void api_add_board(struct http_call *call, void *data);
+void api_check(struct http_call *call, void *data);
+void api_adopt(struct http_call *call, void *data);

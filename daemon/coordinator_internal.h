@@ -1,0 +1,67 @@
+/* Shared by coordinator.c (the turn) and coordinator_start.c (wiring). */
+#pragma once
+
+#include "common/wire.h"
+#include "daemon/coordinator.h"
+#include "daemon/gateway.h"
+#include "daemon/logs.h"
+#include "daemon/upstream.h"
+
+#include <uthash.h>
+
+/* An answer that waits for the commit of what it tells. */
+struct reply {
+    struct http_call *call; /* NULL: the client has gone */
+    unsigned status;
+    json_t *json;
+};
+
+/* What one or more turns decided. */
+struct batch {
+    struct turn turn;
+    VEC(struct reply *) replies;
+};
+
+struct waiting_call;
+
+struct coordinator {
+    uv_loop_t *loop;
+    char *config, *state;
+    struct coordinator_options options; /* copied texts */
+    struct farm *farm;
+    struct model *model;
+    struct store *store;
+    struct http_server *server;
+    struct http_client *client;
+    struct registries *registries;
+    struct publisher *publisher;
+    struct resolver *resolver;
+    struct upstream *upstream;
+    struct logs *logs;
+    struct gateway *gateway;
+    struct wire_job rights_job; /* what the gateway's last look-up was answered with */
+    VEC(struct gateway_base) rights_bases;
+    struct api_status *status;
+    struct http_route *agent_routes; /* the agents' and the gateway's, in one table */
+    struct http_listener *agents_listener, *status_listener;
+
+    uv_check_t check; /* ends the pass's turn */
+    uv_idle_t idle;   /* keeps the loop from sleeping before that */
+    uv_timer_t timer; /* model_next_due */
+    bool in_turn, stopping;
+    int exit_status;
+    struct batch gathering, committing;
+    bool changed[TABLE_COUNT], committing_tables[TABLE_COUNT];
+    uint64_t turn_number;
+    int64_t stall_began, stalled_ms;
+    int64_t started_at;
+    uint64_t last_token;
+    struct waiting_call *calls;
+    coordinator_changed_fn on_change;
+    void *on_change_data;
+};
+
+void coordinator_on_check(uv_check_t *check);
+void coordinator_on_idle(uv_idle_t *idle);
+void coordinator_on_published(void *data, const struct publish_outcome *outcome);
+void coordinator_on_resolved(void *data, const struct resolve_outcome *outcome);

@@ -1,0 +1,28 @@
+/* The effects of publications: one step of one publication at a time, against the registry. What to do next is the
+ * model's; here is only how. Every step is idempotent. */
+#pragma once
+
+#include "daemon/model/model.h"
+#include "daemon/registries.h"
+
+struct publisher;
+
+/* How a step ended. */
+struct publish_outcome {
+    int64_t publication;
+    enum publish_step step;
+    const char *tag; /* of PUBLISH_TAG */
+    bool ok;
+    enum publish_failure failure; /* unless ok */
+    enum platform platform;       /* of PUBLISH_MISSING */
+    const char *error;            /* unless ok */
+};
+typedef void (*publish_done_fn)(void *data, const struct publish_outcome *outcome);
+
+/* A publisher on `loop`. `done` is called once for each publish_start, from the loop. The caller owns it. */
+struct publisher *publisher_new(uv_loop_t *loop, struct registries *registries,
+                                publish_done_fn done, void *data);
+/* Cancels what is under way (`done` is not called for it) and frees it. NULL is fine. */
+void publisher_free(struct publisher *p);
+/* Begins the step that an EFFECT_PUBLISH asks for; the effect is taken over. */
+void publish_start(struct publisher *p, struct effect *effect);

@@ -25,10 +25,17 @@ struct stream *api_status_stream(const struct api_status *api);
 void api_not_found(struct http_call *call, const char *kind, const char *name);
 
 /* ---- api_change.c: handlers of everything that changes something ---- */
+/* POST /v1/tracks/{id}/rebuild */
 void api_rebuild(struct http_call *call, void *data);
+/* POST /v1/builds/{id}/cancel */
 void api_cancel_build(struct http_call *call, void *data);
+/* POST /v1/jobs/{key}/cancel */
 void api_cancel_job(struct http_call *call, void *data);
+/* POST /v1/sources/poll */
 void api_poll(struct http_call *call, void *data);
+/* POST /v1/boards */
 void api_add_board(struct http_call *call, void *data);
+/* POST /v1/config/check */
 void api_check(struct http_call *call, void *data);
+/* POST /v1/repositories/adopt */
 void api_adopt(struct http_call *call, void *data);

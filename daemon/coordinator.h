@@ -48,13 +48,21 @@ int coordinator_free(struct coordinator *c);
 struct model *coordinator_turn(struct coordinator *c);
 /* The model, for reading. */
 struct model *coordinator_model(struct coordinator *c);
+/* The farm that runs. Borrowed until the next reload. */
 const struct farm *coordinator_farm(const struct coordinator *c);
+/* Its loop. */
 uv_loop_t *coordinator_loop(const struct coordinator *c);
+/* The jobs' logs. */
 struct logs *coordinator_logs(const struct coordinator *c);
+/* Its upstreams. */
 struct upstream *coordinator_upstream(const struct coordinator *c);
+/* Its server. */
 struct http_server *coordinator_server(const struct coordinator *c);
+/* The boards' registry. */
 struct gateway *coordinator_gateway(const struct coordinator *c);
+/* Its registries. */
 struct registries *coordinator_registries(const struct coordinator *c);
+/* Its store. */
 struct store *coordinator_store(const struct coordinator *c);
 /* The folder of its state. */
 const char *coordinator_state(const struct coordinator *c);
@@ -73,4 +81,5 @@ void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned s
 
 /* Called after every commit that changed something, with a number that rises: for event streams. */
 typedef void (*coordinator_changed_fn)(void *data, uint64_t turn, const bool tables[TABLE_COUNT]);
+/* Sets who is told of changes; NULL ends it. */
 void coordinator_on_change(struct coordinator *c, coordinator_changed_fn changed, void *data);

@@ -61,7 +61,11 @@ struct coordinator {
     void *on_change_data;
 };
 
+/* Ends the pass's turn. */
 void coordinator_on_check(uv_check_t *check);
+/* Stops itself. */
 void coordinator_on_idle(uv_idle_t *idle);
+/* A publisher's step has ended. */
 void coordinator_on_published(void *data, const struct publish_outcome *outcome);
+/* A look at an outside base has ended. */
 void coordinator_on_resolved(void *data, const struct resolve_outcome *outcome);

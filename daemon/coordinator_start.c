@@ -122,7 +122,7 @@ static int load_row(void *data, enum table_id table, const struct cell *cells, s
 static int start_model(struct coordinator *c, struct err *err)
 {
     cleanup_free char *path = xasprintf("%s/sheaf.db", c->state);
-    struct model_hooks hooks = {.random = fill_random};
+    struct model_hooks hooks = {.fill_random = fill_random};
     c->model = model_new(c->farm, &hooks);
     if (store_open(path, &c->store, err) < 0 || store_load(c->store, load_row, c->model, err) < 0)
         return err->code;

@@ -30,6 +30,7 @@ int logs_open(struct logs *logs, const char *lease, int *ret_fd, int64_t *ret_si
 
 /* Called when the log of a lease may have grown, or its attempt begun or ended. */
 typedef void (*logs_watch_fn)(void *data, const char *lease);
+/* Sets who is told of growth; NULL ends it. */
 void logs_on_growth(struct logs *logs, logs_watch_fn watch, void *data);
 /* Tells the watcher that a lease's attempt began or ended; an ended one's file is closed. */
 void logs_touch(struct logs *logs, const char *lease);

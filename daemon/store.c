@@ -2,7 +2,7 @@
  *
  *     happy path     idle -> committing -> done (callback on the loop) -> idle
  *     failure modes  no room: committing again, once a second, for ever; anything else: done, with an error */
-#include "daemon/store_internal.h"
+#include "daemon/store_int.h"
 
 #include "common/log.h"
 

@@ -1,7 +1,7 @@
 /* Queries. SQLite makes the JSON; here it is only collected. */
 #include "daemon/store_history.h"
 
-#include "daemon/store_internal.h"
+#include "daemon/store_int.h"
 
 struct store_history {
     uv_loop_t *loop;
@@ -111,20 +111,20 @@ struct query {
     "'value', json_extract(i.value, '$[1]'))) FROM json_each(j.inputs) i)"
 #define JOB_WHOLE                                                                                  \
     JOB_BRIEF                                                                                      \
-        ", 'key', j.key, 'image', j.image, 'track', j.track, 'repository', j.repository, "         \
-        "'kind', nullif(j.kind, 'none'), 'commit', j.\"commit\", 'epoch', j.epoch, "               \
-        "'wanted_at', " TIME("j.wanted_at") ", 'finished_at', " TIME(                              \
-            "j.finished_at") ", "                                                                  \
-                             "'manifest', iif(j.manifest_digest IS NULL, NULL, "                   \
-                             "json_object('digest', j.manifest_digest, "                           \
-                             "'media_type', j.manifest_media_type, 'size', j.manifest_size)), "    \
-                             "'config_digest', j.config_digest, 'content_digest', "                \
-                             "j.content_digest, 'inputs', " INPUTS ", "                            \
-                             "'attempts', (SELECT json_group_array(json(t.a)) FROM "               \
-                             "(SELECT " ATTEMPT " AS a "                                           \
-                             "FROM attempt a WHERE a.job_key = j.key ORDER BY a.id) t), "          \
-                             "'log_size', ifnull((SELECT max(log_size) FROM attempt a WHERE a.id " \
-                             "= j.attempt), 0)"
+    ", 'key', j.key, 'image', j.image, 'track', j.track, 'repository', j.repository, "             \
+    "'kind', nullif(j.kind, 'none'), 'commit', j.\"commit\", 'epoch', j.epoch, "                   \
+    "'wanted_at', " TIME("j.wanted_at") ", 'finished_at', " TIME(                                  \
+        "j.finished_at") ", "                                                                      \
+                         "'manifest', iif(j.manifest_digest IS NULL, NULL, "                       \
+                         "json_object('digest', j.manifest_digest, "                               \
+                         "'media_type', j.manifest_media_type, 'size', j.manifest_size)), "        \
+                         "'config_digest', j.config_digest, 'content_digest', "                    \
+                         "j.content_digest, 'inputs', " INPUTS ", "                                \
+                         "'attempts', (SELECT json_group_array(json(t.a)) FROM "                   \
+                         "(SELECT " ATTEMPT " AS a "                                               \
+                         "FROM attempt a WHERE a.job_key = j.key ORDER BY a.id) t), "              \
+                         "'log_size', ifnull((SELECT max(log_size) FROM attempt a WHERE a.id "     \
+                         "= j.attempt), 0)"
 
 static const char builds_sql[] =
     BUILD(JOB_BRIEF) "WHERE (?1 = 0 OR b.id < ?1) AND (?3 IS NULL OR b.track = ?3) "

@@ -1,6 +1,6 @@
 /* Connections, errors and migrations. */
 #include "common/log.h"
-#include "daemon/store_internal.h"
+#include "daemon/store_int.h"
 
 #include <errno.h>
 #include <stdarg.h>

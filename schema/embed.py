@@ -5,7 +5,7 @@ import sys
 
 output, files = sys.argv[1], sorted(sys.argv[2:])
 with open(output, "w") as out:
-    out.write('#include "daemon/store_internal.h"\n\n')
+    out.write('#include "daemon/store_int.h"\n\n')
     out.write("const struct store_migration store_migrations[] = {\n")
     for name in files:
         out.write('    {"%s",\n' % os.path.basename(name))

@@ -44,7 +44,7 @@ void attempt_move(struct model *m, struct attempt *a, enum attempt_state state)
 static char *random_secret(struct model *m)
 {
     unsigned char bytes[24];
-    m->hooks.random(m->hooks.data, bytes, sizeof(bytes));
+    m->hooks.fill_random(m->hooks.data, bytes, sizeof(bytes));
     struct strbuf text = {0};
     for (size_t i = 0; i < sizeof(bytes); i++)
         strbuf_addf(&text, "%02x", bytes[i]);

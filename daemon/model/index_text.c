@@ -1,10 +1,10 @@
 /* The bytes of an index. It is serialised once; what is stored is what is pushed, now and for every later tag. */
-#include "common/clock.h"
 #include "common/oci.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
 #include <errno.h>
+#include <time.h>
 
 char *publication_children_text(const childvec *children)
 {
@@ -73,11 +73,21 @@ static void annotate_base(json_t *to, struct model *m, const struct track *t)
     }
 }
 
+/* RFC 3339 in UTC. */
+static void format_time(int64_t wall_ms, char to[32])
+{
+    time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    strftime(to, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
 static json_t *annotations(struct model *m, const struct track *t)
 {
     char created[32];
     json_t *to = json_object();
-    annotate(to, "created", clock_format(m->wall, created));
+    format_time(m->wall, created);
+    annotate(to, "created", created);
     annotate(to, "revision", t->current->commit);
     annotate(to, "source", t->image->source);
     annotate(to, "version", t->version);

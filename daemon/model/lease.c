@@ -76,7 +76,7 @@ static void reattach(struct model *m, struct board *b, const wire_held_list *hel
 static char *random_session(struct model *m)
 {
     uint64_t n[2];
-    m->hooks.random(m->hooks.data, n, sizeof(n));
+    m->hooks.fill_random(m->hooks.data, n, sizeof(n));
     return xasprintf("S%016" PRIx64 "%016" PRIx64, n[0], n[1]);
 }
 

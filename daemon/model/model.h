@@ -136,7 +136,7 @@ void effect_done(struct effect *e);
 
 struct model_hooks {
     /* Fills `n` bytes with unguessable ones; a test's may be a counter. */
-    void (*random)(void *data, void *bytes, size_t n);
+    void (*fill_random)(void *data, void *bytes, size_t n);
     void *data;
 };
 
@@ -225,12 +225,15 @@ void model_on_publication_failed(struct model *m, int64_t publication, enum publ
 void model_on_board_added(struct model *m, const char *name, const char *secret_hash);
 /* The board whose secret has this digest, or NULL. */
 const char *model_board_by_secret(const struct model *m, const char *secret_hash);
+/* A board begins a session: says what it is, and what it holds. */
 void model_on_session(struct model *m, const char *board, const struct wire_session_request *req,
                       uint64_t token);
+/* A board asks for work; answered when there is some, or after half a minute. */
 void model_on_poll(struct model *m, const char *board, const struct wire_poll_request *req,
                    uint64_t token);
 /* The client of an open poll went away. */
 void model_on_poll_closed(struct model *m, uint64_t token);
+/* A lease has ended. A result that is not current is answered with 409 and changes nothing. */
 void model_on_result(struct model *m, const char *lease, const struct wire_result *result,
                      uint64_t token);
 
@@ -269,11 +272,15 @@ int model_on_adopt(struct model *m, const char *repository, struct err *err);
 
 /* The farm, but for what the coordinator itself adds (started_at, now_at, stalled). */
 json_t *view_status(struct model *m);
+/* All images with their tracks. */
 json_t *view_images(struct model *m);
+/* All tracks, by id. */
 json_t *view_tracks(struct model *m);
 /* One track, but for its past builds; NULL: no such track. */
 json_t *view_track(struct model *m, const char *id);
+/* All boards. */
 json_t *view_boards(struct model *m);
+/* All sources. */
 json_t *view_sources(struct model *m);
 /* One job, but for its attempts; NULL: no such job. */
 json_t *view_job(struct model *m, const char *key);

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static void check_farm(const struct farm *farm)
 {
     assert(farm->registry && farm->registry_host);
-    VEC_FOREACH(&farm->images, image) {
+    VEC_FOREACH (&farm->images, image) {
         assert(image->source && image->ref && image->repository && image->context);
         assert(image->platforms.n > 0 && image->tags.n > 0);
         assert(farm_source(farm, image->source));

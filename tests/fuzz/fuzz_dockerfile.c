@@ -35,7 +35,7 @@ static void check_rewritten(const char *text, const char *target)
     cleanup_dockerfile_plan struct dockerfile_plan plan = {0};
     int r = plan_of(text, strlen(text), target, &again, &plan);
     assert(r == 0 || r == -E2BIG); /* a local name may be longer */
-    VEC_FOREACH(&plan.references, reference)
+    VEC_FOREACH (&plan.references, reference)
         assert(str_eq(reference->text, "localhost/local"));
 }
 

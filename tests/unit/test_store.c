@@ -186,8 +186,8 @@ static void test_a_strangers_database_is_refused(void **state)
     struct err err = ERR_INIT;
     sqlite3 *db = NULL;
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(db, "CREATE TABLE x(y); PRAGMA user_version=1", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "CREATE TABLE x(y); PRAGMA user_version=1", NULL, NULL, NULL),
+                     SQLITE_OK);
     sqlite3_close(db);
     assert_int_equal(store_open(path, &s, &err), -EINVAL);
 }

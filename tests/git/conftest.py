@@ -4,6 +4,7 @@ import os
 import pytest
 from gitserver import GitServer, SshGit, Upstream, WebGit
 from gitworker import GitWorker
+from sshfolder import ssh_folder
 
 
 class Folder:
@@ -54,12 +55,3 @@ def served(request, tmp_path):
     it.close()
     if server:
         server.stop()
-
-
-def ssh_folder(path, server, key=None, known=None):
-    """A folder with a key and known_hosts as the worker wants it."""
-    os.makedirs(path, mode=0o700)
-    with open(key or server.key, "rb") as f, open(os.open(path / "id_test", os.O_WRONLY | os.O_CREAT, 0o600), "wb") as g:
-        g.write(f.read())
-    (path / "known_hosts").write_text(server.known_hosts() if known is None else known)
-    return str(path)

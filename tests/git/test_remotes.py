@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import ssh_folder
+from sshfolder import ssh_folder
 from gitserver import SshGit, WebGit
 from gitworker import GitWorker, TooLate
 from procs import Process, free_port, listening, run, wait_for

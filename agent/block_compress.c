@@ -173,7 +173,8 @@ int block_compressor_new(enum layer_compression kind, int threads, block_sink si
     c->block_size = kind == LAYER_GZIP ? GZIP_BLOCK : ZSTD_BLOCK;
     c->out_size =
         kind == LAYER_GZIP ? compressBound(GZIP_BLOCK) + 64 : ZSTD_compressBound(ZSTD_BLOCK);
-    c->n_ring = (size_t)threads + 2;
+    /* Slack for when this thread, which feeds and drains, has to wait for a CPU. */
+    c->n_ring = (size_t)threads * (kind == LAYER_GZIP ? 4 : 2) + 2;
     c->ring = xcalloc(c->n_ring, sizeof(*c->ring));
     for (size_t i = 0; i < c->n_ring; i++) {
         c->ring[i].in = xcalloc(1, WINDOW + c->block_size);

@@ -15,7 +15,7 @@ struct block_compressor;
 /* Takes output, in order, on the caller's thread. Returns 0 or a negative errno with `err` set. */
 typedef int (*block_sink)(void *ctx, const void *data, size_t n, struct err *err);
 
-/* A compressor with `threads` workers (0: one for each CPU of this process). At most threads + 2 blocks are
+/* A compressor with `threads` workers (0: one for each CPU of this process). At most 4 * threads + 2 blocks are
  * in memory. Free with block_compressor_free. */
 int block_compressor_new(enum layer_compression kind, int threads, block_sink sink, void *ctx,
                          struct block_compressor **ret, struct err *err);

@@ -41,8 +41,14 @@ static void consider(const char *uri, const char *release, const char *host_suit
         return;
     cleanup_free char *line =
         xasprintf("deb [signed-by=" KEYRING "] %s %s%s main", uri, suite, extra);
-    if (!strvec_has(lines, line))
-        strvec_add(lines, line);
+    if (strvec_has(lines, line))
+        return;
+    strvec_add(lines, line);
+    if (!*extra && lines->n > 1) { /* the release itself comes first */
+        char *last = lines->items[lines->n - 1];
+        memmove(lines->items + 1, lines->items, (lines->n - 1) * sizeof(char *));
+        lines->items[0] = last;
+    }
 }
 
 void apt_sources_parse(const char *text, const char *host_suite, const char *suite,

@@ -9,7 +9,7 @@ char *apt_host_suite(void);
 /* Whether `name` is a Debian release that debootstrap or mmdebstrap can make. */
 bool apt_is_debian_suite(const char *name);
 
-/* One-line sources ("deb URI SUITE main") for `suite`, from the mirrors that this machine uses for its own
+/* One-line sources ("deb URI SUITE main") for `suite`, the release itself first, from the mirrors that this machine uses for its own
  * release, its updates and its security archive (those two for the host's own suite only). -ENOENT when apt
  * names no Debian mirror. */
 int apt_sources_for(const char *suite, strvec *ret_lines, struct err *err);

@@ -106,14 +106,12 @@ static void add_all(strvec *argv, const char *prefix, const strvec *values)
     }
 }
 
-/* The command line of mmdebstrap for /target, with the machine's own mirrors and proxies. */
-static int mmdebstrap_argv(const struct job *job, const struct slot *s, strvec *argv,
-                           struct err *err)
+/* The command line of mmdebstrap for /target, with the machine's proxies and these of its mirrors. */
+static int mmdebstrap_argv(const struct job *job, const struct slot *s, const strvec *sources,
+                           strvec *argv, struct err *err)
 {
-    cleanup_strvec strvec sources = {0}, options = {0};
-    int r = apt_sources_for(s->suite, &sources, err);
-    if (r == 0)
-        r = apt_options(&options, err);
+    cleanup_strvec strvec options = {0};
+    int r = apt_options(&options, err);
     if (r < 0)
         return r;
     cleanup_free char *arch = xasprintf("--architectures=%s", platform_info(job->platform)->debian);
@@ -125,7 +123,7 @@ static int mmdebstrap_argv(const struct job *job, const struct slot *s, strvec *
     add_all(argv, "--aptopt=", &options);
     strvec_add(argv, s->suite);
     strvec_add(argv, "/target");
-    add_all(argv, "", &sources);
+    add_all(argv, "", sources);
     return 0;
 }
 
@@ -136,17 +134,29 @@ static const char *const *terminated(strvec *v)
     return (const char *const *)v->items;
 }
 
-/* Runs mmdebstrap as root of a sandbox, so that the files' owners on disk are the shifted ones. */
-static int make_debian(struct job *job, const struct slot *s, const char *root)
+/* Makes `root` anew, an empty folder of the sandbox's root. */
+static int make_empty(const char *root, mode_t mode, struct err *err)
 {
-    struct err err = ERR_INIT;
-    cleanup_strvec strvec argv = {0}, env = {0};
-    cleanup_free char *tmp = NULL;
-    int r = mmdebstrap_argv(job, s, &argv, &err);
-    if (r == 0)
-        r = workspace_folder(&job->ws, "mmdebstrap-tmp", 01777, &tmp, &err);
+    uint32_t owner = sandbox_id_shift();
+    int r = tree_remove(root, err);
     if (r < 0)
-        return job_error(job, WIRE_FAILURE_INFRA, &err, "making the build root %s", s->name);
+        return r;
+    if (mkdir(root, 0755) != 0 || chown(root, owner, owner) != 0 || chmod(root, mode) != 0)
+        return err_errno(err, -errno, "making %s", root);
+    return 0;
+}
+
+/* Runs mmdebstrap as root of a sandbox, so that the files' owners on disk are the shifted ones. */
+static int run_mmdebstrap(struct job *job, const char *root, strvec *argv,
+                          struct sandbox_outcome *ret, struct err *err)
+{
+    cleanup_strvec strvec env = {0};
+    cleanup_free char *tmp = workspace_path(&job->ws, "mmdebstrap-tmp");
+    int r = make_empty(root, 0755, err);
+    if (r == 0)
+        r = make_empty(tmp, 01777, err);
+    if (r < 0)
+        return r;
     job_env_base(&env);
     sandbox_mounts mounts = {0};
     tools_root_mounts(&mounts);
@@ -155,16 +165,46 @@ static int make_debian(struct job *job, const struct slot *s, const char *root)
     struct sandbox_spec spec = {.mode = SANDBOX_ROOT_EMPTY,
                                 .mounts = mounts.items,
                                 .n_mounts = mounts.n,
-                                .argv = terminated(&argv),
+                                .argv = terminated(argv),
                                 .env = terminated(&env),
                                 .timeout_ms = MAKE_TIMEOUT_MS};
-    struct sandbox_outcome outcome;
-    job_say("making the build root %s with mmdebstrap (kept for later jobs)", s->name);
-    r = job_run(job, &spec, &outcome, &err);
+    r = job_run(job, &spec, ret, err);
     vec_free(&mounts);
+    return r;
+}
+
+/* Makes it from the first `n` of the sources; 0 also when mmdebstrap failed, then *ret says how. */
+static int try_debian(struct job *job, const struct slot *s, const char *root,
+                      const strvec *sources, size_t n, struct sandbox_outcome *ret)
+{
+    struct err err = ERR_INIT;
+    cleanup_strvec strvec argv = {0};
+    strvec some = {.items = sources->items, .n = n}; /* borrowed */
+    int r = mmdebstrap_argv(job, s, &some, &argv, &err);
+    if (r == 0)
+        r = run_mmdebstrap(job, root, &argv, ret, &err);
     if (r < 0)
         return job_error(job, WIRE_FAILURE_INFRA, &err, "making the build root %s", s->name);
-    return job_judge(job, &outcome, WIRE_FAILURE_INFRA, "making the build root (mmdebstrap)");
+    return 0;
+}
+
+static int make_debian(struct job *job, const struct slot *s, const char *root)
+{
+    struct err err = ERR_INIT;
+    cleanup_strvec strvec sources = {0};
+    if (apt_sources_for(s->suite, &sources, &err) < 0)
+        return job_error(job, WIRE_FAILURE_INFRA, &err, "making the build root %s", s->name);
+    struct sandbox_outcome outcome;
+    job_say("making the build root %s with mmdebstrap (kept for later jobs)", s->name);
+    int r = try_debian(job, s, root, &sources, sources.n, &outcome);
+    if (r == 0 && !sandbox_succeeded(&outcome) && sources.n > 1) {
+        /* Mirrors that are whole in the release itself are not always so in updates and security. */
+        job_say("that failed: once more from the release itself alone");
+        r = try_debian(job, s, root, &sources, 1, &outcome);
+    }
+    return r < 0
+               ? r
+               : job_judge(job, &outcome, WIRE_FAILURE_INFRA, "making the build root (mmdebstrap)");
 }
 
 static int unpack_builder(struct job *job, const struct slot *s, const char *root)
@@ -207,9 +247,9 @@ static int make(struct job *job, const struct slot *s)
 {
     struct err err = ERR_INIT;
     cleanup_free char *root = xasprintf("%s/root", s->fresh);
-    uint32_t owner = sandbox_id_shift();
-    if (mkdir(s->fresh, 0755) != 0 || mkdir(root, 0755) != 0 || chown(root, owner, owner) != 0)
-        return job_fail(job, WIRE_FAILURE_INFRA, "making %s: %s", root, strerror(errno));
+    if (mkdir(s->fresh, 0755) != 0 || make_empty(root, 0755, &err) < 0)
+        return job_fail(job, WIRE_FAILURE_INFRA, "making %s: %s", root,
+                        err.code ? err.text : strerror(errno));
     int r = s->image ? unpack_builder(job, s, root) : make_debian(job, s, root);
     if (r == 0 && (write_packages(s, root, &err) < 0 || replace_folder(s, &err) < 0))
         r = job_error(job, WIRE_FAILURE_INFRA, &err, "making the build root %s", s->name);

@@ -78,13 +78,17 @@ int job_run(struct job *job, struct sandbox_spec *spec, struct sandbox_outcome *
 
 enum { WORDS_HEAD = 120, WORDS_TAIL = 200 };
 
-/* The last line written, as a reason's second half; "" when there is none. Of a long line its ends: buildah
- * quotes whole instructions before it says what went wrong. */
+/* What was written last, as a reason's second half; "" when there is nothing: the first of apt's errors, which
+ * the others follow from, or the last line. Of a long line its ends: buildah quotes whole instructions before
+ * it says what went wrong. */
 static char *last_words(const struct job *job)
 {
     if (job->tail.n == 0)
         return xstrdup("");
     const char *line = job->tail.items[job->tail.n - 1];
+    for (size_t i = job->tail.n; i-- > 0;)
+        if (str_starts(job->tail.items[i], "E: "))
+            line = job->tail.items[i];
     size_t n = strlen(line);
     if (n <= WORDS_HEAD + WORDS_TAIL)
         return xasprintf(": %s", line);

@@ -79,8 +79,8 @@ struct farm_image {
     char *user;    /* optional */
 
     /* What is published. */
-    strvec tags;           /* templates; default: [$version] with a '*' in ref, else [$variant] with
-                              variants, else [latest] */
+    strvec tags;           /* templates; default: [$version] with a '*' in ref ([$version-$variant]
+                              with variants), else [$variant] with variants, else [latest] */
     platformvec platforms; /* required: nothing is published without them; default the farm's */
     platformvec optional;  /* published when they succeed; never also in platforms */
     int64_t deadline_ms;   /* after so long without an optional platform its last child counts as

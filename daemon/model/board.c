@@ -35,11 +35,23 @@ void board_add(struct model *m, struct board *b)
 }
 
 /* What waits for a board may go on, or has to say why it does not. */
-static void plan_waiting(struct model *m)
+static bool waits_for_board(const struct track *t)
+{
+    if (t->state == TRACK_BUILDING ||
+        (t->state == TRACK_WAITING && t->reason.code == REASON_BASE_BUILDING))
+        return true;
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct job *j = t->slots[p] ? t->slots[p]->job : NULL;
+        if (j && j->state == JOB_FAILED && j->memory_above)
+            return true;
+    }
+    return false;
+}
+
+void board_plan_waiting(struct model *m)
 {
     for (struct track *t = m->tracks; t; t = t->hh.next)
-        if (t->state == TRACK_BUILDING ||
-            (t->state == TRACK_WAITING && t->reason.code == REASON_BASE_BUILDING))
+        if (waits_for_board(t))
             model_plan_later(m, t);
 }
 
@@ -51,7 +63,7 @@ void board_move(struct model *m, struct board *b, enum board_state state)
     b->state = state;
     model_touch(m, b);
     m->dispatch = true;
-    plan_waiting(m);
+    board_plan_waiting(m);
 }
 
 static void decode_facts(struct board *b, const struct wire_facts *facts)
@@ -110,6 +122,10 @@ char *board_why_not(const struct model *m, const struct board *b)
 {
     const struct farm_board_rule *rule = farm_board_rule(m->farm, b->name);
     int64_t min_disk = rule ? rule->min_disk : m->farm->min_disk;
+    if (b->state == BOARD_QUARANTINED)
+        return xasprintf("is quarantined: %" PRId64 " jobs failed on it and then succeeded on "
+                         "another board; it takes work again once its agent is started anew",
+                         b->blames);
     if (b->state != BOARD_ONLINE)
         return xasprintf("is %s", board_state_names[b->state]);
     if (b->draining)

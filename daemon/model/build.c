@@ -113,16 +113,34 @@ static const struct slot *changed_slot(const struct track *t)
     return first;
 }
 
+/* The first slot whose job settled as failed and whose delay is over. */
+static const struct slot *slot_to_retry(const struct model *m, const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if (s && s->state == SLOT_READY && s->job && job_retry_due(m, s->job))
+            return s;
+    }
+    return NULL;
+}
+
 static void explain(struct model *m, struct track *t, struct build *b)
 {
     const struct slot *s = changed_slot(t);
     const struct job *last = s->last_key ? job_find(m, s->last_key) : NULL;
     cleanup_free char *difference = last ? key_difference(last->inputs, s->inputs) : NULL;
     b->class = CLASS_SOURCE;
+    const struct slot *retried = slot_to_retry(m, t);
     if (t->asked) {
         b->class = CLASS_PERSON;
         b->why_code = REASON_REBUILD_ASKED;
         b->why = xstrdup("asked for");
+    } else if (retried) {
+        const struct job *j = retried->job;
+        b->class = j->class == CLASS_PERSON ? CLASS_SOURCE : j->class;
+        b->why_code = REASON_TRIED_AGAIN;
+        b->why = xasprintf("%s: failed before: %s: %s", retried->platform_name,
+                           failure_kind_names[j->kind], j->reason ? j->reason : "");
     } else if (!last) {
         b->why_code = REASON_FIRST_BUILD;
         b->why = xstrdup("never built before");
@@ -138,10 +156,10 @@ static void explain(struct model *m, struct track *t, struct build *b)
 
 /* ---- making it ---- */
 
-/* A failure and a person's cancellation settle a key until a person asks. */
-static bool want_again(const struct job *j, enum build_class class)
+/* A person's cancellation settles a key until a person asks; a failure until its delay is over. */
+static bool want_again(const struct model *m, const struct job *j, enum build_class class)
 {
-    if (j->state == JOB_CANCELLED && !j->settled)
+    if ((j->state == JOB_CANCELLED && !j->settled) || job_retry_due(m, j))
         return true;
     return class == CLASS_PERSON && (j->state == JOB_CANCELLED || j->state == JOB_FAILED);
 }
@@ -157,8 +175,10 @@ static void add_job(struct model *m, struct build *b, struct slot *s)
     bj->required = !s->optional;
     if (!s->job)
         s->job = job_make(m, s, b->class);
-    else if (want_again(s->job, b->class))
+    else if (want_again(m, s->job, b->class)) {
+        job_describe(m, s->job, s);
         job_want(m, s->job, b->class);
+    }
     bj->job = s->job;
     vec_push(&bj->job->builds, b);
     vec_push(&b->jobs, bj);
@@ -205,11 +225,27 @@ static void retire(struct model *m, struct build *b)
     vec_push(&m->retired_builds, b);
 }
 
+/* A build that goes on without a platform that failed tries it again itself. */
+static void retry_in(struct model *m, struct build *b)
+{
+    VEC_FOREACH (&b->jobs, bj)
+        if (job_retry_due(m, (*bj)->job)) {
+            job_describe(m, (*bj)->job, b->track->slots[(*bj)->platform]);
+            job_want(m, (*bj)->job, b->class == CLASS_PERSON ? CLASS_SOURCE : b->class);
+        }
+}
+
 void build_sync(struct model *m, struct track *t)
 {
     struct build *old = t->current;
-    if (old && matches(old, t) && !(t->asked && !build_active(old)))
-        return;
+    if (old && matches(old, t)) {
+        if (build_active(old)) {
+            retry_in(m, old);
+            return;
+        }
+        if (!t->asked && !slot_to_retry(m, t))
+            return;
+    }
     /* design rule 6: superseded twice in a row, it may finish and publish. */
     if (old && build_active(old) && t->superseded >= 2 && !t->asked)
         return;

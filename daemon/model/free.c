@@ -86,7 +86,6 @@ static void publication_extra(struct publication *p)
 static void board_extra(struct board *b)
 {
     free(b->session);
-    free(b->boot);
     strvec_done(&b->labels);
     strvec_done(&b->unknown);
     vec_free(&b->leases);

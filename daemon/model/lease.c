@@ -9,8 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#define POLL_MS        30000
-#define BLAMES_AT_MOST 3
+#define POLL_MS 30000
 
 static void reply(struct model *m, uint64_t token, int status, char *body)
 {
@@ -97,17 +96,19 @@ void model_on_session(struct model *m, const char *board, const struct wire_sess
         refuse(m, token, 401, "no such board");
         return;
     }
-    if (b->state == BOARD_QUARANTINED && !str_eq(b->boot, req->boot)) {
-        b->blames = 0;
+    if (b->state == BOARD_QUARANTINED && b->boot && !str_eq(b->boot, req->boot)) {
+        b->blames = b->good = 0;
         board_move(m, b, BOARD_OFFLINE);
     }
     board_reply_poll(m, b, true);
     free(b->session);
     b->session = random_session(m);
     str_replace(&b->boot, req->boot);
-    free(b->facts);
+    cleanup_free char *old = b->facts;
     b->facts = wire_facts_encode(&req->facts);
     board_decode(m, b);
+    if (!str_eq(old, b->facts))
+        board_plan_waiting(m);
     model_touch(m, b);
     b->draining = false;
     drop_unheld(m, b, &req->held);
@@ -266,22 +267,10 @@ static void keep_result(struct model *m, const struct attempt *a, const struct w
     free(r);
 }
 
-/* Another board succeeded where this one failed by itself: it is to blame. */
-static void blame(struct model *m, const struct job *j, const struct board *winner)
-{
-    struct board *b = j->avoid ? board_find(m, j->avoid) : NULL;
-    if (!b || b == winner || !(j->recipe_failures || j->timeouts))
-        return;
-    b->blames++;
-    model_touch(m, b);
-    if (b->blames >= BLAMES_AT_MOST && b->state != BOARD_JOINING)
-        board_move(m, b, BOARD_QUARANTINED);
-}
-
 static void succeed(struct model *m, struct job *j, struct attempt *a, const struct wire_result *r)
 {
     attempt_move(m, a, ATTEMPT_SUCCEEDED);
-    blame(m, j, a->board);
+    job_blame(m, j, a->board);
     str_replace(&j->manifest_digest, r->manifest->digest);
     str_replace(&j->manifest_media_type, r->manifest->media_type);
     j->manifest_size = r->manifest->size;
@@ -293,6 +282,8 @@ static void succeed(struct model *m, struct job *j, struct attempt *a, const str
     j->kind = FAILURE_NONE;
     str_replace(&j->reason, NULL);
     str_replace(&j->avoid, NULL);
+    str_replace(&j->suspect, NULL);
+    j->failures = j->retry_due = j->retry_left = 0;
     keep_result(m, a, r);
     job_move(m, j, JOB_SUCCEEDED);
 }

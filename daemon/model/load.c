@@ -198,18 +198,19 @@ static void link_repositories(struct model *m)
     }
 }
 
+/* Before planning: a failed job whose delay is not over is not tried again. */
+static void resume_waits(struct model *m)
+{
+    for (struct job *j = m->jobs; j; j = j->hh.next)
+        if (j->retry_left && (j->state == JOB_WANTED || j->state == JOB_FAILED))
+            job_resume_wait(m, j);
+}
+
 static void queue_jobs(struct model *m)
 {
     for (struct job *j = m->jobs; j; j = j->hh.next) {
-        if (j->state != JOB_WANTED)
-            continue;
-        if (!j->retry_left) {
+        if (j->state == JOB_WANTED && !j->retry_left)
             schedule_add(m, j);
-            continue;
-        }
-        j->retry_due = m->mono + j->retry_left;
-        vec_push(&m->backing_off, j);
-        model_timer(m, j->retry_due);
     }
 }
 
@@ -228,6 +229,7 @@ void model_start(struct model *m)
     link_attempts(m);
     link_repositories(m);
     link_publications(m);
+    resume_waits(m);
     boards_away(m);
     plan_all(m);
     plan_run(m);

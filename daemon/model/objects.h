@@ -63,18 +63,31 @@ struct job *job_make(struct model *m, struct slot *s, enum build_class class);
 void job_move(struct model *m, struct job *j, enum job_state state);
 /* Makes a job wanted that is not under way: never tried, superseded, failed or invalid. */
 void job_want(struct model *m, struct job *j, enum build_class class);
-/* An attempt at it failed: decides whether it is tried again, where and when. */
-void job_attempt_failed(struct model *m, struct job *j, struct attempt *a);
-/* A board was lost with it. */
-void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool blame);
 /* Whether it is wanted, leased or running. */
 bool job_under_way(const struct job *j);
 /* Nobody wants it any more: ends it where it is; superseded, unless `by_person`. */
 void job_cancel(struct model *m, struct job *j, bool by_person);
-/* Back into the queue when its time has come. */
-void job_timer(struct model *m);
 /* Everything that builds on the job's outcome looks again. */
 void job_changed(struct model *m, struct job *j);
+/* Says anew what a board is told of the job and whose files it is built from: a key names contents, and what
+ * holds them may have changed since the job was made. */
+void job_describe(struct model *m, struct job *j, const struct slot *s);
+
+/* ---- failure.c ---- */
+/* An attempt at it failed: decides whether it is tried again, where and when. */
+void job_attempt_failed(struct model *m, struct job *j, struct attempt *a);
+/* A board was lost with it; `blame`: in the middle of its recipe. */
+void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool blame);
+/* It is about to succeed on `winner`: the board where it failed by itself before is to blame, if that is another. */
+void job_blame(struct model *m, const struct job *j, struct board *winner);
+/* After loading: waits for what is left of its delay. */
+void job_resume_wait(struct model *m, struct job *j);
+/* Whether it settled as failed and may be tried again now. */
+bool job_retry_due(const struct model *m, const struct job *j);
+/* Why it failed and when it is tried again, for people. The caller owns it. */
+char *job_failed_text(const struct job *j);
+/* Back into the queue when its time has come. */
+void job_timer(struct model *m);
 
 /* ---- attempt.c ---- */
 /* The live attempt of that lease, or NULL. */
@@ -143,6 +156,8 @@ void board_reply_poll(struct model *m, struct board *b, bool even_empty);
 struct board *board_find(const struct model *m, const char *name);
 /* Moves it to a state that its table allows. */
 void board_move(struct model *m, struct board *b, enum board_state state);
+/* What a board is or can do has changed: what waits for one looks again. */
+void board_plan_waiting(struct model *m);
 /* Reads b->facts into the live members. */
 void board_decode(struct model *m, struct board *b);
 /* Ends what is due: polls, terms. */

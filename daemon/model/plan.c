@@ -197,11 +197,11 @@ static const struct build_job *required_job_in(const struct build *b, enum job_s
 static void judge_failed(struct model *m, struct track *t, const struct build_job *bj)
 {
     const struct job *j = bj->job;
+    cleanup_free char *text = job_failed_text(j);
     if (build_active(t->current))
         build_end(m, t->current, BUILD_FAILED, REASON_JOB_FAILED, "%s: %s: %s", bj->platform_name,
                   failure_kind_names[j->kind], j->reason ? j->reason : "");
-    track_state_set(m, t, TRACK_FAILED, REASON_JOB_FAILED, "%s: %s: %s", bj->platform_name,
-                    failure_kind_names[j->kind], j->reason ? j->reason : "");
+    track_state_set(m, t, TRACK_FAILED, REASON_JOB_FAILED, "%s: %s", bj->platform_name, text);
     t->superseded = 0;
 }
 

@@ -7,6 +7,7 @@ const char *const reason_names[] = {
     [REASON_FIRST_BUILD] = "first-build",
     [REASON_INPUT_CHANGED] = "input-changed",
     [REASON_REBUILD_ASKED] = "rebuild-asked",
+    [REASON_TRIED_AGAIN] = "tried-again",
     [REASON_CHILD_MISSING] = "child-missing",
     [REASON_INSPECTING] = "inspecting",
     [REASON_RESOLVING_BASE] = "resolving-base",

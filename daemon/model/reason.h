@@ -10,6 +10,7 @@ enum reason_code {
     REASON_FIRST_BUILD,   /* nothing was ever built for this */
     REASON_INPUT_CHANGED, /* an input differs; the text says which, from what to what */
     REASON_REBUILD_ASKED, /* a person asked */
+    REASON_TRIED_AGAIN,   /* it failed, and its delay is over */
     REASON_CHILD_MISSING, /* the registry lost what had been pushed */
     /* why waiting */
     REASON_INSPECTING,      /* the commit's files are being read */

@@ -125,6 +125,8 @@ static const struct column job_columns[] = {
     INT(job, duration_ms),
     INT(job, attempt),
     ENUM(job, class, build_class_names),
+    INT(job, failures),
+    TEXT(job, suspect),
 };
 static const struct column attempt_columns[] = {
     INT(attempt, id),
@@ -192,7 +194,8 @@ static const struct column board_columns[] = {
     TEXT(board, name),   TEXT(board, secret_hash),
     TEXT(board, facts),  ENUM(board, state, board_state_names),
     INT(board, blames),  INT(board, joined_at),
-    INT(board, seen_at),
+    INT(board, seen_at), INT(board, good),
+    TEXT(board, boot),
 };
 
 /* Of what only grows, a start loads what is alive: the builds that run and the last of each track, and the

@@ -217,11 +217,13 @@ struct job {
     bool settled;           /* cancelled: by a person; a superseded one settles nothing */
     bool emulated;          /* boards that emulate may serve */
     bool no_cache;
-    int64_t epoch; /* rises with each grant */
-    int64_t recipe_failures, timeouts, infra_failures, losses;
+    int64_t epoch;                                             /* rises with each grant */
+    int64_t recipe_failures, timeouts, infra_failures, losses; /* of this round of tries */
+    int64_t failures;     /* how often in a row it has settled as failed */
     char *avoid;          /* board of the last failure, avoided while there is another */
+    char *suspect;        /* to blame if another board succeeds in this round; NULL: none */
     int64_t memory_above; /* only boards with more than this many bytes; 0: any */
-    int64_t retry_left;   /* milliseconds until it may be tried again, as of the last touch */
+    int64_t retry_left;   /* milliseconds until it may be tried again; stored at least hourly */
     char *manifest_digest, *manifest_media_type, *config_digest, *content_digest;
     int64_t manifest_size;
     char *board; /* that built it, or builds it */
@@ -370,9 +372,11 @@ struct board {
     char *facts;       /* JSON, as the session said */
     enum board_state state;
     int64_t blames;
+    int64_t good; /* successes since it was last blamed */
+    char *boot;   /* of its last session; another one ends a quarantine */
     int64_t joined_at, seen_at;
     /* live */
-    char *session, *boot;
+    char *session;
     bool native[PLATFORM_COUNT], emulated[PLATFORM_COUNT];
     bool kind_rootfs, kind_dockerfile;
     strvec labels;

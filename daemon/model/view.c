@@ -58,10 +58,10 @@ json_t *view_job_reason(struct model *m, const struct job *j)
         schedule_why(m, j, &why);
     else if (j->state == JOB_LEASED || j->state == JOB_RUNNING)
         reason_set(&why, REASON_RUNNING, "on %s", j->board);
-    else if (j->state == JOB_FAILED)
-        reason_set(&why, REASON_JOB_FAILED, "%s: %s", failure_kind_names[j->kind],
-                   j->reason ? j->reason : "");
-    else if (j->state == JOB_CANCELLED)
+    else if (j->state == JOB_FAILED) {
+        cleanup_free char *text = job_failed_text(j);
+        reason_set(&why, REASON_JOB_FAILED, "%s", text);
+    } else if (j->state == JOB_CANCELLED)
         reason_set(&why, REASON_CANCELLED, "%s", j->settled ? "by request" : "superseded");
     json_t *view = view_reason(why.code, why.text);
     reason_done(&why);
@@ -82,7 +82,7 @@ static json_t *cell(struct model *m, const struct track *t, const struct slot *s
     bool here =
         s->state == SLOT_WAITING || s->state == SLOT_BLOCKED || s->state == SLOT_NOT_OFFERED;
     return json_pack(
-        "{s:s,s:b,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "platform", s->platform_name, "required",
+        "{s:s,s:b,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o}", "platform", s->platform_name, "required",
         !s->optional, "state", cell_state(s), "reason",
         j      ? view_job_reason(m, j)
         : here ? view_reason(s->reason.code, s->reason.text)
@@ -93,7 +93,8 @@ static json_t *cell(struct model *m, const struct track *t, const struct slot *s
                   : j->finished_at && !job_under_way(j) ? j->finished_at
                   : j->started_at                       ? j->started_at
                                                         : j->wanted_at),
-        "duration_ms", j && j->duration_ms ? json_integer(j->duration_ms) : json_null());
+        "duration_ms", j && j->duration_ms ? json_integer(j->duration_ms) : json_null(), "retry_at",
+        view_time(j && j->retry_due ? m->wall + j->retry_due - m->mono : 0));
 }
 
 /* ---- tracks ---- */

@@ -111,6 +111,12 @@ static void attend(json_t *list, const char *kind, const char *id, const char *c
                                           "code", code, "text", text ? text : ""));
 }
 
+static void attend_board(const struct model *m, json_t *list, const struct board *b)
+{
+    cleanup_free char *why = board_why_not(m, b);
+    attend(list, "board", b->name, board_state_names[b->state], why);
+}
+
 static json_t *attention(const struct model *m)
 {
     json_t *list = json_array();
@@ -119,7 +125,7 @@ static json_t *attention(const struct model *m)
             attend(list, "track", t->id, reason_names[t->reason.code], t->reason.text);
     for (const struct board *b = m->boards; b; b = b->hh.next)
         if (b->state == BOARD_OFFLINE || b->state == BOARD_QUARANTINED)
-            attend(list, "board", b->name, board_state_names[b->state], "");
+            attend_board(m, list, b);
     for (const struct source *s = m->sources; s; s = s->hh.next)
         if (s->error)
             attend(list, "source", s->url, reason_names[REASON_SOURCE_AWAY], s->error);

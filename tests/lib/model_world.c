@@ -210,12 +210,15 @@ int world_publish(struct world *w)
     return n;
 }
 
-static void session(struct world *w, const char *name)
+void world_session(struct world *w, const char *name, const char *boot, int64_t memory,
+                   const struct wire_lease *held)
 {
-    struct wire_session_request req = {.agent = "test", .boot = (char *)(uintptr_t)name};
+    struct wire_session_request req = {.agent = "test", .boot = (char *)(uintptr_t)boot};
     struct wire_facts *f = &req.facts;
     f->slots = f->cpus = 2;
-    f->memory = 1 << 30;
+    f->memory = memory;
+    if (held)
+        vec_push(&req.held, (struct wire_held){held->lease, held->epoch});
     f->machine = f->kernel = (char *)(uintptr_t) "x";
     f->page_size = 4096;
     strvec_add(&f->platforms, "linux/amd64");
@@ -223,6 +226,29 @@ static void session(struct world *w, const char *name)
     model_on_session(w->m, name, &req, ++w->token);
     world_end(w);
     strvec_done(&f->platforms);
+    vec_free(&req.held);
+}
+
+static void session(struct world *w, const char *name)
+{
+    world_session(w, name, name, (int64_t)1 << 30, NULL);
+}
+
+void world_wait(struct world *w, int64_t ms)
+{
+    world_begin(w, ms);
+    model_on_timer(w->m);
+    world_end(w);
+}
+
+const char *world_text(struct world *w, const char *id, const char *member, const char *inner)
+{
+    static char text[256];
+    json_t *t = view_track(w->m, id), *v = t ? json_object_get(t, member) : NULL;
+    const char *s = json_string_value(inner ? json_object_get(v, inner) : v);
+    snprintf(text, sizeof(text), "%s", s ? s : "");
+    json_decref(t);
+    return text;
 }
 
 void world_board(struct world *w, const char *name)

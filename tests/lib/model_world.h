@@ -39,6 +39,13 @@ int world_inspect(struct world *w, const char *dockerfile);
 int world_publish(struct world *w);
 /* A board of that name comes with linux/amd64, two slots. */
 void world_board(struct world *w, const char *name);
+/* It begins a session as `boot`, with that much memory, holding `held` (NULL: nothing). */
+void world_session(struct world *w, const char *name, const char *boot, int64_t memory,
+                   const struct wire_lease *held);
+/* Time passes: a turn in which only the timer fires. */
+void world_wait(struct world *w, int64_t ms);
+/* A text of a track's view: its `member`, or `inner` of that; "" where there is none. Static. */
+const char *world_text(struct world *w, const char *id, const char *member, const char *inner);
 /* It polls holding nothing; returns the leases it got (the caller ends the answer). */
 struct wire_poll_response world_poll(struct world *w, const char *name);
 /* A lease succeeds with that content. */

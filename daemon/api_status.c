@@ -278,6 +278,19 @@ static void get_job(struct http_call *call, void *data)
 
 /* ---- logs and events ---- */
 
+/* An attempt that is over and never wrote a byte has no file. */
+static void answer_no_log(struct http_call *call, const char *key, int64_t attempt, bool live)
+{
+    char id[32];
+    snprintf(id, sizeof(id), "%" PRId64, attempt);
+    const struct http_field fields[] = {
+        {"Content-Type", "text/plain; charset=utf-8"}, {"Sheaf-Attempt", id}, {0}};
+    if (attempt && !live)
+        http_respond(call, 200, fields, "", 0);
+    else
+        http_respond_error(call, 404, NULL, "job '%s' has no log yet", key);
+}
+
 static void get_log(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
@@ -289,11 +302,11 @@ static void get_log(struct http_call *call, void *data)
         return;
     cleanup_free char *lease = xasprintf("L%" PRId64, attempt);
     int fd = -1;
+    bool live = model_live_attempt(coordinator_model(c), key) == attempt;
     if (!attempt || logs_open(coordinator_logs(c), lease, &fd, &size, NULL) < 0) {
-        http_respond_error(call, 404, NULL, "job '%s' has no log yet", key);
+        answer_no_log(call, key, attempt, live);
         return;
     }
-    bool live = model_live_attempt(coordinator_model(c), key) == attempt;
     if (follow && str_eq(follow, "1") && live) {
         stream_log(api_status_stream(coordinator_api(c)), call, key, attempt, fd, offset);
         return;

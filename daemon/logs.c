@@ -227,35 +227,40 @@ static struct log_file *get(struct logs *l, const char *lease, struct err *err)
     return f;
 }
 
-/* An operation that cannot even be queued still ends from the loop. */
-struct refusal {
+/* An operation that needs no worker, or cannot even be queued, still ends from the loop. */
+struct reply {
     uv_timer_t timer;
-    int64_t received;
+    int64_t received, durable;
     struct err err;
     logs_done_fn done;
     void *data;
 };
 
-static void free_refusal(uv_handle_t *handle)
+static void free_reply(uv_handle_t *handle)
 {
     free(handle->data);
 }
 
-static void on_refusal(uv_timer_t *timer)
+static void on_reply(uv_timer_t *timer)
 {
-    struct refusal *r = timer->data;
-    r->done(r->data, r->received, 0, &r->err);
-    uv_close((uv_handle_t *)timer, free_refusal);
+    struct reply *r = timer->data;
+    r->done(r->data, r->received, r->durable, r->err.code ? &r->err : NULL);
+    uv_close((uv_handle_t *)timer, free_reply);
+}
+
+static void reply_soon(struct logs *l, const struct reply *what)
+{
+    struct reply *r = xnew(struct reply);
+    *r = *what;
+    uv_timer_init(l->loop, &r->timer);
+    r->timer.data = r;
+    uv_timer_start(&r->timer, on_reply, 0, 0);
 }
 
 static void refuse(struct logs *l, int64_t received, const struct err *err, logs_done_fn done,
                    void *data)
 {
-    struct refusal *r = xnew(struct refusal);
-    *r = (struct refusal){.received = received, .err = *err, .done = done, .data = data};
-    uv_timer_init(l->loop, &r->timer);
-    r->timer.data = r;
-    uv_timer_start(&r->timer, on_refusal, 0, 0);
+    reply_soon(l, &(struct reply){.received = received, .err = *err, .done = done, .data = data});
 }
 
 static void enqueue(struct logs *l, const char *lease, const struct operation *what)
@@ -291,8 +296,26 @@ void logs_append(struct logs *logs, const char *lease, int64_t offset, const voi
     enqueue(logs, lease, &o);
 }
 
+/* Whether all of the log is on disk already; one that never had a byte has no file, and needs none. */
+static bool is_durable(const struct logs *l, const char *lease, int64_t *ret_size)
+{
+    const struct log_file *f = find(l, lease);
+    struct stat st;
+    *ret_size = f ? f->received : 0;
+    if (f)
+        return !f->busy && !f->queue.n && f->received == f->durable;
+    cleanup_free char *path = path_of(l, lease);
+    return stat(path, &st) < 0 ? errno == ENOENT : st.st_size == 0;
+}
+
 void logs_sync(struct logs *logs, const char *lease, logs_done_fn done, void *data)
 {
+    int64_t size;
+    if (is_durable(logs, lease, &size)) {
+        reply_soon(logs,
+                   &(struct reply){.received = size, .durable = size, .done = done, .data = data});
+        return;
+    }
     struct operation o = {.sync = true, .done = done, .data = data};
     enqueue(logs, lease, &o);
 }

@@ -90,7 +90,7 @@ static bool matches(const struct build *b, const struct track *t)
         bool ready = s && s->state == SLOT_READY;
         if (ready != (bj != NULL))
             return false;
-        if (bj && (!str_eq(bj->job_key, s->key) || bj->required == s->optional))
+        if (bj && !str_eq(bj->job_key, s->key))
             return false;
     }
     return true;
@@ -172,7 +172,7 @@ static void add_job(struct model *m, struct build *b, struct slot *s)
     bj->platform = s->platform;
     bj->platform_name = xstrdup(s->platform_name);
     bj->job_key = xstrdup(s->key);
-    bj->required = !s->optional;
+    bj->required = slot_gates(s);
     if (!s->job)
         s->job = job_make(m, s, b->class);
     else if (want_again(m, s->job, b->class)) {
@@ -225,6 +225,18 @@ static void retire(struct model *m, struct build *b)
     vec_push(&m->retired_builds, b);
 }
 
+/* A platform may begin or cease to gate while its key stays. */
+static void update_required(struct model *m, struct build *b)
+{
+    VEC_FOREACH (&b->jobs, bj) {
+        bool gates = slot_gates(b->track->slots[(*bj)->platform]);
+        if ((*bj)->required == gates)
+            continue;
+        (*bj)->required = gates;
+        model_touch(m, *bj);
+    }
+}
+
 /* A build that goes on without a platform that failed tries it again itself. */
 static void retry_in(struct model *m, struct build *b)
 {
@@ -239,6 +251,7 @@ void build_sync(struct model *m, struct track *t)
 {
     struct build *old = t->current;
     if (old && matches(old, t)) {
+        update_required(m, old);
         if (build_active(old)) {
             retry_in(m, old);
             return;

@@ -39,24 +39,12 @@ static void wait_for_retry(struct model *m, struct job *j, int64_t delay)
     if (!delay)
         return;
     vec_push(&m->backing_off, j);
-    model_timer(m, delay < HOUR_MS ? j->retry_due : m->mono + HOUR_MS);
+    model_timer(m, model_note_left(m, j, j->retry_due, &j->retry_left));
 }
 
 void job_resume_wait(struct model *m, struct job *j)
 {
     wait_for_retry(m, j, j->retry_left);
-}
-
-/* Stores how much is left at least once an hour: a restart costs no more. */
-static void note_left(struct model *m, struct job *j)
-{
-    int64_t left = j->retry_due - m->mono;
-    if (j->retry_left - left >= HOUR_MS) {
-        j->retry_left = left;
-        model_touch(m, j);
-    }
-    int64_t next = m->mono + HOUR_MS - (j->retry_left - left);
-    model_timer(m, next < j->retry_due ? next : j->retry_due);
 }
 
 void job_timer(struct model *m)
@@ -68,7 +56,7 @@ void job_timer(struct model *m)
             continue;
         if (j->retry_due > m->mono) {
             m->backing_off.items[kept++] = j;
-            note_left(m, j);
+            model_timer(m, model_note_left(m, j, j->retry_due, &j->retry_left));
             continue;
         }
         j->retry_due = j->retry_left = 0;

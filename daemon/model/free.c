@@ -144,6 +144,7 @@ void model_free(struct model *m)
     vec_free(&m->retired_builds);
     vec_free(&m->ended_attempts);
     vec_free(&m->backing_off);
+    vec_free(&m->behind);
     for (int p = 0; p < PLATFORM_COUNT; p++)
         vec_free(&m->ready[p]);
     free(m->buildah);

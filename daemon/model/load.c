@@ -204,6 +204,10 @@ static void resume_waits(struct model *m)
     for (struct job *j = m->jobs; j; j = j->hh.next)
         if (j->retry_left && (j->state == JOB_WANTED || j->state == JOB_FAILED))
             job_resume_wait(m, j);
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        for (int p = 0; p < PLATFORM_COUNT; p++)
+            if (t->slots[p])
+                slot_resume_wait(m, t->slots[p]);
 }
 
 static void queue_jobs(struct model *m)
@@ -264,6 +268,7 @@ void model_on_timer(struct model *m)
     context_timer(m);
     base_timer(m);
     job_timer(m);
+    slot_timer(m);
     board_timer(m);
     publication_timer(m);
     waits_due(m);

@@ -40,6 +40,18 @@ void model_timer(struct model *m, int64_t due)
         m->next_due = due;
 }
 
+int64_t model_note_left(struct model *m, void *object, int64_t due, int64_t *left)
+{
+    const int64_t hour = (int64_t)60 * 60 * 1000;
+    int64_t now_left = due - m->mono;
+    if (*left - now_left >= hour) {
+        *left = now_left;
+        model_touch(m, object);
+    }
+    int64_t next = m->mono + hour - (*left - now_left);
+    return next < due ? next : due;
+}
+
 int64_t model_next_due(const struct model *m)
 {
     return m->next_due;

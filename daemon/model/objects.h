@@ -50,6 +50,20 @@ void track_state_set(struct model *m, struct track *t, enum track_state state,
                      enum reason_code code, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* ---- platforms.c ---- */
+/* Whether nothing is published without this platform. */
+bool slot_gates(const struct slot *s);
+/* The child that an index keeps while the platform has nothing newer; NULL: none was published, or it is retired. */
+const struct child *slot_kept_child(const struct slot *s);
+/* An index keeps (or does not keep) its last good child in place of what is wanted: starts, ends its deadline. */
+void slot_behind(struct model *m, struct slot *s, bool behind);
+/* Whether its last good child counts as stale. */
+bool slot_stale(const struct slot *s);
+/* After loading: waits for what is left of its deadline. */
+void slot_resume_wait(struct model *m, struct slot *s);
+/* Deadlines that are over. */
+void slot_timer(struct model *m);
+
 /* ---- job.c ---- */
 /* Takes a loaded job into the model. */
 void job_add(struct model *m, struct job *j);

@@ -145,7 +145,7 @@ static void slot_blocks(struct model *m, struct track *t, enum track_state state
     track_state_set(m, t, state, s->reason.code, "%s: %s", s->platform_name, s->reason.text);
 }
 
-/* Whether every required slot is ready; sets state and reason otherwise. An optional slot whose files are still
+/* Whether every slot that gates is ready; sets state and reason otherwise. Another slot whose files are still
  * being read is waited for too: its answer comes at once. */
 static bool slots_ready(struct model *m, struct track *t)
 {
@@ -156,10 +156,10 @@ static bool slots_ready(struct model *m, struct track *t)
         if (!s || s->state == SLOT_NOT_OFFERED)
             continue;
         any = any || s->state == SLOT_READY;
-        if (s->state == SLOT_BLOCKED && !s->optional && !blocked)
+        if (s->state == SLOT_BLOCKED && slot_gates(s) && !blocked)
             blocked = s;
         if (s->state == SLOT_WAITING && !waiting &&
-            (!s->optional || s->reason.code == REASON_INSPECTING))
+            (slot_gates(s) || s->reason.code == REASON_INSPECTING))
             waiting = s;
     }
     if (waiting)
@@ -168,7 +168,7 @@ static bool slots_ready(struct model *m, struct track *t)
         slot_blocks(m, t, TRACK_BLOCKED, blocked);
     else if (!any)
         track_state_set(m, t, TRACK_BLOCKED, REASON_NOT_OFFERED,
-                        "upstream has none of the image's platforms");
+                        "upstream has none of the image's platforms, or all are retired");
     return any && !blocked && !waiting;
 }
 
@@ -186,12 +186,35 @@ static bool needs_work(const struct track *t)
 
 /* ---- the build ---- */
 
-static const struct build_job *required_job_in(const struct build *b, enum job_state state)
+/* Where no platform gates, the first success publishes: until then each of them counts. */
+static bool all_count(const struct build *b)
 {
     VEC_FOREACH (&b->jobs, bj)
-        if ((*bj)->required && (*bj)->job->state == state)
+        if ((*bj)->required || (*bj)->job->state == JOB_SUCCEEDED ||
+            slot_kept_child(b->track->slots[(*bj)->platform]))
+            return false;
+    return true;
+}
+
+static const struct build_job *required_job_in(const struct build *b, enum job_state state)
+{
+    bool all = all_count(b);
+    VEC_FOREACH (&b->jobs, bj)
+        if (((*bj)->required || all) && (*bj)->job->state == state)
             return *bj;
     return NULL;
+}
+
+/* What has succeeded once: "why built" compares with it, and it gates from then on. */
+static void settle_slots(struct model *m, struct track *t)
+{
+    VEC_FOREACH (&t->current->jobs, bj) {
+        struct slot *s = t->slots[(*bj)->platform];
+        if (!s || (*bj)->job->state != JOB_SUCCEEDED || str_eq(s->last_key, (*bj)->job_key))
+            continue;
+        str_replace(&s->last_key, (*bj)->job_key);
+        model_touch(m, s);
+    }
 }
 
 static void judge_failed(struct model *m, struct track *t, const struct build_job *bj)
@@ -236,6 +259,8 @@ static void judge_running(struct model *m, struct track *t)
 static void judge_build(struct model *m, struct track *t)
 {
     const struct build_job *bj;
+    if (t->current)
+        settle_slots(m, t);
     if (!t->current)
         track_state_set(m, t, TRACK_UNKNOWN, REASON_NONE, "%s", "");
     else if ((bj = required_job_in(t->current, JOB_FAILED)))

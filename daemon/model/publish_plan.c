@@ -37,13 +37,29 @@ static void add_child(childvec *to, const struct track *t, const struct build_jo
     copy_child(to, &c);
 }
 
-/* In the stable order of an index: by platform, variants descending, as the platform table has them. */
-static void children_wanted(const struct track *t, childvec *to)
+static const struct build_job *succeeded_job(const struct track *t, enum platform p)
 {
-    for (int p = 0; p < PLATFORM_COUNT; p++)
-        VEC_FOREACH (&t->current->jobs, bj)
-            if ((int)(*bj)->platform == p && (*bj)->job->state == JOB_SUCCEEDED)
-                add_child(to, t, *bj);
+    VEC_FOREACH (&t->current->jobs, bj)
+        if ((*bj)->platform == p && (*bj)->job->state == JOB_SUCCEEDED)
+            return *bj;
+    return NULL;
+}
+
+/* In the stable order of an index: by platform, variants descending, as the platform table has them. */
+static void children_wanted(struct model *m, struct track *t, childvec *to)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        struct slot *s = t->slots[p];
+        if (!s)
+            continue;
+        const struct build_job *bj = succeeded_job(t, (enum platform)p);
+        const struct child *kept = bj ? NULL : slot_kept_child(s);
+        if (bj)
+            add_child(to, t, bj);
+        else if (kept)
+            copy_child(to, kept);
+        slot_behind(m, s, kept != NULL);
+    }
 }
 
 /* ---- the tags owned ---- */
@@ -124,17 +140,6 @@ static bool held(struct model *m, const struct track *t, const char **why)
     return true;
 }
 
-static void settle_slots(struct model *m, struct track *t)
-{
-    VEC_FOREACH (&t->current->jobs, bj) {
-        struct slot *s = t->slots[(*bj)->platform];
-        if (!s || (*bj)->job->state != JOB_SUCCEEDED || str_eq(s->last_key, (*bj)->job_key))
-            continue;
-        str_replace(&s->last_key, (*bj)->job_key);
-        model_touch(m, s);
-    }
-}
-
 static void nothing_to_move(struct model *m, struct track *t)
 {
     if (build_active(t->current)) {
@@ -211,8 +216,7 @@ void plan_publish(struct model *m, struct track *t)
     const struct track *rival = NULL;
     const struct tag_node *conflicted = NULL;
     const char *why = NULL;
-    settle_slots(m, t);
-    children_wanted(t, &children);
+    children_wanted(m, t, &children);
     size_t owned = tags_to_move(t, &children, &move, &conflicted, &rival);
     if (!owned && rival)
         track_state_set(m, t, TRACK_CONFLICT, REASON_TAG_CONFLICT, "%s is claimed by %s too",

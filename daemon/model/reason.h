@@ -26,7 +26,9 @@ enum reason_code {
     REASON_HELD,
     REASON_DORMANT,
     REASON_REF_DELETED,
-    REASON_NOT_OFFERED,     /* upstream has no folder for the platform */
+    REASON_NOT_OFFERED, /* upstream has no folder for the platform, or farm.yaml names it no more */
+    REASON_RETIRED,     /* a person dropped it */
+    REASON_STALE,       /* an optional platform is behind for longer than its deadline */
     REASON_CONTEXT_GONE,    /* upstream dropped the folder of a published platform */
     REASON_CONTEXT_REFUSED, /* upstream's tree cannot be a context */
     REASON_DOCKERFILE,      /* the Dockerfile cannot be used */

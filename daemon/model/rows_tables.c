@@ -85,7 +85,7 @@ static const struct column slot_columns[] = {
     TEXT(slot, track),    TEXT_AS(slot, platform_name, "platform"),
     INT(slot, rebuild),   BOOL(slot, no_cache),
     BOOL(slot, seen),     BOOL(slot, retired),
-    TEXT(slot, last_key),
+    TEXT(slot, last_key), INT(slot, stale_left),
 };
 static const struct column job_columns[] = {
     TEXT(job, key),

@@ -269,8 +269,13 @@ void slot_evaluate(struct model *m, struct slot *s)
     pins_done(s);
     s->job = NULL;
     str_replace(&s->key, NULL);
-    if (s->retired || !s->wanted) {
-        conclude(s, SLOT_NOT_OFFERED, REASON_NOT_OFFERED, "the platform is retired");
+    if (s->retired) {
+        conclude(s, SLOT_NOT_OFFERED, REASON_RETIRED, "retired by request");
+        return;
+    }
+    if (!s->wanted) {
+        conclude(s, SLOT_NOT_OFFERED, REASON_NOT_OFFERED, "no longer in farm.yaml%s",
+                 slot_kept_child(s) ? "; its last child stays until it is retired" : "");
         return;
     }
     if (!evaluate_context(m, s))

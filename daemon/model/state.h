@@ -147,6 +147,10 @@ struct slot {
     bool seen;       /* its context folder existed once */
     bool retired;
     char *last_key; /* of the last success: what "why built" compares with */
+    int64_t
+        stale_left; /* milliseconds until its last good child, which an index kept, counts as stale; 0: it
+                           does; -1: nothing older than wanted is kept. Stored at least hourly */
+    int64_t stale_due; /* live; 0: not waiting */
     /* evaluated by the plan */
     bool wanted; /* the image offers the platform */
     bool optional;
@@ -418,7 +422,8 @@ struct model {
     VEC(struct attempt *) ended_attempts; /* likewise */
     VEC(struct track *) plan;             /* tracks to plan in this turn */
     jobvec ready[PLATFORM_COUNT];         /* wanted jobs that wait for a board: see schedule.c */
-    jobvec backing_off;                   /* wanted jobs that wait for their time */
+    jobvec backing_off;                   /* wanted and failed jobs that wait for their time */
+    VEC(struct slot *) behind;            /* slots that wait for their deadline */
     bool dispatch;                        /* a board or a job changed: try to place jobs */
     int visit;
     char *buildah;     /* the newest that a board has; NULL: none known */
@@ -431,6 +436,9 @@ void model_touch(struct model *m, void *object);
 void model_plan_later(struct model *m, struct track *t);
 /* Asks for an EV_TIMER no later than `due`. */
 void model_timer(struct model *m, int64_t due);
+/* Of a delay that ends at `due`: stores in `*left`, a member of `object`, what is left of it, at least once an hour, so
+ * that a restart costs no more. Returns when to look again. */
+int64_t model_note_left(struct model *m, void *object, int64_t due, int64_t *left);
 /* Appends an effect and returns it, to be filled in. */
 struct effect *model_effect(struct model *m, enum effect_kind kind);
 /* The next number of the counter `name`, from 1, stored. */

@@ -82,8 +82,8 @@ static json_t *cell(struct model *m, const struct track *t, const struct slot *s
     bool here =
         s->state == SLOT_WAITING || s->state == SLOT_BLOCKED || s->state == SLOT_NOT_OFFERED;
     return json_pack(
-        "{s:s,s:b,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o}", "platform", s->platform_name, "required",
-        !s->optional, "state", cell_state(s), "reason",
+        "{s:s,s:b,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:b}", "platform", s->platform_name,
+        "required", !s->optional, "state", cell_state(s), "reason",
         j      ? view_job_reason(m, j)
         : here ? view_reason(s->reason.code, s->reason.text)
                : view_reason(t->reason.code, t->reason.text),
@@ -94,7 +94,8 @@ static json_t *cell(struct model *m, const struct track *t, const struct slot *s
                   : j->started_at                       ? j->started_at
                                                         : j->wanted_at),
         "duration_ms", j && j->duration_ms ? json_integer(j->duration_ms) : json_null(), "retry_at",
-        view_time(j && j->retry_due ? m->wall + j->retry_due - m->mono : 0));
+        view_time(j && j->retry_due ? m->wall + j->retry_due - m->mono : 0), "stale",
+        slot_stale(s));
 }
 
 /* ---- tracks ---- */
@@ -103,7 +104,7 @@ static json_t *track(struct model *m, const struct track *t)
 {
     json_t *cells = json_array(), *tags = json_array();
     for (int p = 0; p < PLATFORM_COUNT; p++)
-        if (t->slots[p] && t->slots[p]->wanted)
+        if (t->slots[p] && (t->slots[p]->wanted || slot_kept_child(t->slots[p])))
             json_array_append_new(cells, cell(m, t, t->slots[p]));
     VEC_FOREACH (&t->tags, tag)
         json_array_append_new(tags, json_string(*tag));

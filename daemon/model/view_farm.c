@@ -117,12 +117,26 @@ static void attend_board(const struct model *m, json_t *list, const struct board
     attend(list, "board", b->name, board_state_names[b->state], why);
 }
 
+static void attend_stale(json_t *list, const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        if (!t->slots[p] || !slot_stale(t->slots[p]))
+            continue;
+        cleanup_free char *text = xasprintf(
+            "%s: its last good child is shown, older than the others by more than the deadline",
+            t->slots[p]->platform_name);
+        attend(list, "track", t->id, reason_names[REASON_STALE], text);
+    }
+}
+
 static json_t *attention(const struct model *m)
 {
     json_t *list = json_array();
     for (const struct track *t = m->tracks; t; t = t->hh.next)
         if (t->state == TRACK_FAILED || t->state == TRACK_BLOCKED || t->state == TRACK_CONFLICT)
             attend(list, "track", t->id, reason_names[t->reason.code], t->reason.text);
+    for (const struct track *t = m->tracks; t; t = t->hh.next)
+        attend_stale(list, t);
     for (const struct board *b = m->boards; b; b = b->hh.next)
         if (b->state == BOARD_OFFLINE || b->state == BOARD_QUARANTINED)
             attend_board(m, list, b);

@@ -70,7 +70,7 @@ class Data:
                 "job": digest(track + platform) if busy else None, "digest": digest(track + platform) if state == "succeeded" else None,
                 "board": BOARD[platform] if busy else None, "emulated": platform == "linux/arm/v7" and busy,
                 "since_at": now() - 200000, "duration_ms": 61000 if state == "succeeded" else None,
-                "retry_at": now() + 1800000 if state == "failed" else None}
+                "retry_at": now() + 1800000 if state == "failed" else None, "stale": False}
 
     def tracks(self):
         return sorted((t for i in self.images for t in i["tracks"]), key=lambda t: t["id"])

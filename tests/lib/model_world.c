@@ -221,7 +221,10 @@ void world_session(struct world *w, const char *name, const char *boot, int64_t 
         vec_push(&req.held, (struct wire_held){held->lease, held->epoch});
     f->machine = f->kernel = (char *)(uintptr_t) "x";
     f->page_size = 4096;
-    strvec_add(&f->platforms, "linux/amd64");
+    for (const char *const *p = w->platforms; p && *p; p++)
+        strvec_add(&f->platforms, *p);
+    if (!w->platforms)
+        strvec_add(&f->platforms, "linux/amd64");
     world_begin(w, 1);
     model_on_session(w->m, name, &req, ++w->token);
     world_end(w);

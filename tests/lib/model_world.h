@@ -15,6 +15,7 @@ struct world {
     VEC(struct change) rows; /* all rows ever written, latest last: what a restart loads */
     char *last_reply;
     int last_status;
+    const char *const *platforms; /* of the boards, NULL-terminated; NULL: linux/amd64 alone */
 };
 
 /* A farm with registry "r.test/osf" and linux/amd64 alone; add images with world_image, then world_start. */

@@ -1,0 +1,70 @@
+/* Platforms (design rule 7): which of them a publication waits for, which keep their last good child in it, and when
+ * such a child counts as stale.
+ *
+ * Required ones gate. Of the others the last good child stays in the index until a newer one succeeds, which
+ * publishes again with it: optional ones, those that farm.yaml does not name any more (a published platform is
+ * dropped only by retiring it), and a required one that is new to a track already published, until it has
+ * succeeded once. */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+
+static const struct child *last_child(const struct slot *s)
+{
+    return s->t->last ? publication_child(s->t->last, s->platform) : NULL;
+}
+
+bool slot_gates(const struct slot *s)
+{
+    if (s->optional || s->retired || !s->wanted)
+        return false;
+    return !s->t->publication || s->last_key || last_child(s);
+}
+
+const struct child *slot_kept_child(const struct slot *s)
+{
+    return s->retired ? NULL : last_child(s);
+}
+
+/* ---- staleness ---- */
+
+bool slot_stale(const struct slot *s)
+{
+    return s->stale_left == 0;
+}
+
+void slot_resume_wait(struct model *m, struct slot *s)
+{
+    if (s->stale_left <= 0)
+        return;
+    s->stale_due = m->mono + s->stale_left;
+    vec_push(&m->behind, s);
+    model_timer(m, model_note_left(m, s, s->stale_due, &s->stale_left));
+}
+
+void slot_behind(struct model *m, struct slot *s, bool behind)
+{
+    if (behind == (s->stale_left >= 0))
+        return;
+    s->stale_left = behind ? s->t->image->deadline_ms : -1;
+    s->stale_due = 0;
+    model_touch(m, s);
+    slot_resume_wait(m, s);
+}
+
+void slot_timer(struct model *m)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < m->behind.n; i++) {
+        struct slot *s = m->behind.items[i];
+        if (!s->stale_due)
+            continue;
+        if (s->stale_due > m->mono) {
+            m->behind.items[kept++] = s;
+            model_timer(m, model_note_left(m, s, s->stale_due, &s->stale_left));
+            continue;
+        }
+        s->stale_left = s->stale_due = 0;
+        model_touch(m, s);
+    }
+    m->behind.n = kept;
+}

@@ -122,6 +122,14 @@ void model_on_base_failed(struct model *m, const char *reference, bool gone, con
     plan_dependents(m, b);
 }
 
+bool base_retry_now(struct model *m, struct base *b)
+{
+    if (!b->error || b->asked)
+        return false;
+    ask(m, b);
+    return true;
+}
+
 void base_timer(struct model *m)
 {
     for (struct base *b = m->bases; b; b = b->hh.next) {

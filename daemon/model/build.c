@@ -133,8 +133,8 @@ static void explain(struct model *m, struct track *t, struct build *b)
     const struct slot *retried = slot_to_retry(m, t);
     if (t->asked) {
         b->class = CLASS_PERSON;
-        b->why_code = REASON_REBUILD_ASKED;
-        b->why = xstrdup("asked for");
+        b->why_code = t->asked;
+        b->why = xstrdup(t->asked == REASON_RETRY_ASKED ? "asked to try again" : "asked for");
     } else if (retried) {
         const struct job *j = retried->job;
         b->class = j->class == CLASS_PERSON ? CLASS_SOURCE : j->class;
@@ -151,7 +151,7 @@ static void explain(struct model *m, struct track *t, struct build *b)
         if (difference && str_starts(difference, "base ") && !strstr(difference, "; "))
             b->class = CLASS_RIPPLE;
     }
-    t->asked = false;
+    t->asked = REASON_NONE;
 }
 
 /* ---- making it ---- */

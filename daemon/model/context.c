@@ -134,6 +134,14 @@ void model_on_context_failed(struct model *m, const char *source, const char *co
     plan_dependents(m, c);
 }
 
+bool context_retry_now(struct model *m, const struct context *c)
+{
+    if (!c->retry_due)
+        return false;
+    ask(m, find(m, c->source, c->commit, c->path, c->dockerfile), NULL);
+    return true;
+}
+
 void context_timer(struct model *m)
 {
     for (struct context *c = m->contexts; c; c = c->hh.next) {

@@ -47,6 +47,15 @@ void job_resume_wait(struct model *m, struct job *j)
     wait_for_retry(m, j, j->retry_left);
 }
 
+static void back_in_the_queue(struct model *m, struct job *j)
+{
+    j->retry_due = j->retry_left = 0;
+    model_touch(m, j);
+    if (j->state == JOB_WANTED)
+        schedule_add(m, j);
+    job_changed(m, j);
+}
+
 void job_timer(struct model *m)
 {
     size_t kept = 0;
@@ -59,13 +68,17 @@ void job_timer(struct model *m)
             model_timer(m, model_note_left(m, j, j->retry_due, &j->retry_left));
             continue;
         }
-        j->retry_due = j->retry_left = 0;
-        model_touch(m, j);
-        if (j->state == JOB_WANTED)
-            schedule_add(m, j);
-        job_changed(m, j);
+        back_in_the_queue(m, j);
     }
     m->backing_off.n = kept;
+}
+
+bool job_retry_now(struct model *m, struct job *j)
+{
+    if (j->state != JOB_WANTED || !j->retry_due)
+        return false;
+    back_in_the_queue(m, j);
+    return true;
 }
 
 bool job_retry_due(const struct model *m, const struct job *j)

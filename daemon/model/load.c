@@ -1,4 +1,5 @@
 /* From rows to objects, and what a start, a reload and time make of them. */
+#include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/schedule.h"
@@ -245,6 +246,7 @@ void model_on_config(struct model *m, const struct farm *farm)
     m->farm = farm;
     link_tracks(m);
     link_repositories(m);
+    hold_apply(m);
     for (struct source *s = m->sources; s; s = s->hh.next)
         track_discover(m, s);
     plan_all(m);

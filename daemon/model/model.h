@@ -61,7 +61,9 @@ enum track_state {
     TRACK_HELD,
     TRACK_CONFLICT,
     TRACK_FAILED,
-    TRACK_CANCELLED
+    TRACK_CANCELLED,
+    TRACK_RETIRED,
+    TRACK_STATE_COUNT
 };
 enum failure_kind {
     FAILURE_NONE,
@@ -257,6 +259,51 @@ int64_t model_last_attempt(const struct model *m, const char *key);
 int64_t model_live_attempt(const struct model *m, const char *key);
 
 /* ---- what people ask for; 0, or a negative errno with a text for them ---- */
+
+/* Commands (command.c): each is idempotent, says what it changed, and is recorded if it changed something. */
+enum command_verb {
+    COMMAND_HOLD,     /* the track builds, and publishes nothing */
+    COMMAND_RELEASE,  /* ends hold, pin and rollback: the newest is published */
+    COMMAND_FREEZE,   /* a hold on all */
+    COMMAND_THAW,     /* ends it */
+    COMMAND_PIN,      /* the track's tags go to a publication, and stay there */
+    COMMAND_ROLLBACK, /* the same; to the one before the newest where none is named */
+    COMMAND_PROMOTE,  /* its latest build is what its tags name, hold or not */
+    COMMAND_RETRY,    /* what has failed, or backs off, is tried now */
+    COMMAND_RETIRE,   /* the track is built no more and owns no tags; or it drops a platform */
+    COMMAND_WAKE,     /* a dormant or retired track, or a retired platform, is built */
+    COMMAND_REBUILD,  /* built again though nothing changed */
+    COMMAND_COUNT
+};
+
+struct command {
+    enum command_verb verb;
+    const char *track; /* id; NULL: freeze, thaw, and the retry of a job */
+    const char *job;   /* retry: a key, instead of a track */
+    const char
+        *publication; /* pin, rollback: its number, or its index's digest or the beginning of it */
+    const char *platform;           /* retire, wake, rebuild; NULL: all, or the track itself */
+    bool no_cache, with_dependents; /* rebuild */
+    const char *who, *reason;       /* NULL: unknown, none given */
+};
+
+struct command_answer {
+    bool changed;
+    char *text;     /* what was changed, or why nothing was */
+    strvec tracks;  /* rebuild: those that are built again */
+    int64_t action; /* number of its record; 0: nothing was changed */
+};
+
+/* Does what a person asks. The caller ends *ret. -ENOENT: no such thing; -EBUSY: not as things are; -EINVAL: it makes
+ * no sense; the text says what to do. */
+int model_on_command(struct model *m, const struct command *c, struct command_answer *ret,
+                     struct err *err);
+/* Frees it; leaves it empty. */
+void command_answer_done(struct command_answer *a);
+/* A verb's name ("hold"). Static. */
+const char *command_name(enum command_verb verb);
+/* The verb of that name; -ENOENT: there is none. */
+int command_verb_of(const char *name);
 
 /* Builds a track again though nothing changed. `platform` NULL: all of them. */
 int model_on_rebuild(struct model *m, const char *track, const char *platform, bool no_cache,

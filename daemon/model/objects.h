@@ -21,12 +21,16 @@ void context_add(struct model *m, struct context *c);
 void epoch_add(struct model *m, struct epoch *e);
 /* Asks again for what is due. */
 void context_timer(struct model *m);
+/* Asks again now for a context that waits for its next look. Returns whether it does. */
+bool context_retry_now(struct model *m, const struct context *c);
 
 /* ---- base.c ---- */
 /* The outside base, made and asked for when it is new. */
 struct base *base_named(struct model *m, const char *reference);
 /* Asks again for what is due. */
 void base_timer(struct model *m);
+/* Looks again now for a base whose last look failed. Returns whether it did. */
+bool base_retry_now(struct model *m, struct base *b);
 /* Takes a loaded base into the model. */
 void base_add(struct model *m, struct base *b);
 /* Decodes base->children into base->child. */
@@ -100,6 +104,8 @@ void job_resume_wait(struct model *m, struct job *j);
 bool job_retry_due(const struct model *m, const struct job *j);
 /* Why it failed and when it is tried again, for people. The caller owns it. */
 char *job_failed_text(const struct job *j);
+/* Back into the queue now, where it waits for its time. Returns whether it did. */
+bool job_retry_now(struct model *m, struct job *j);
 /* Back into the queue when its time has come. */
 void job_timer(struct model *m);
 
@@ -135,13 +141,18 @@ bool build_active(const struct build *b);
 /* ---- publication.c ---- */
 /* The publication of that id, or NULL. */
 struct publication *publication_find(const struct model *m, int64_t id);
-/* Decides to publish: takes the next generation. `children` and `tags` are taken over. */
-struct publication *publication_make(struct model *m, struct track *t, childvec *children,
-                                     const strvec *tags);
+/* Decides to publish what `build` made: takes the next generation. `children` is taken over. */
+struct publication *publication_make(struct model *m, struct track *t, int64_t build,
+                                     childvec *children, const strvec *tags);
 /* Asks for the next step of a publication that runs. */
 void publication_go_on(struct model *m, struct publication *p);
 /* Gives up a publication that has not written its first tag. */
 void publication_abandon(struct model *m, struct publication *p, const char *why);
+/* A person decided something about the repository's tags: they are planned again, and a publication that has not
+ * begun with its tags is given up. */
+void publication_reconsider(struct model *m, const char *repository);
+/* Goes on now with a publication that waits for its next try. Returns whether it did. */
+bool publication_retry_now(struct model *m, struct publication *p);
 /* The child of a platform, or NULL. */
 const struct child *publication_child(const struct publication *p, enum platform platform);
 /* Whether two lists name the same manifests for the same platforms. */

@@ -280,6 +280,9 @@ static bool stopped(struct model *m, struct track *t)
 {
     if (!t->image)
         track_state_set(m, t, TRACK_UNKNOWN, REASON_NONE, "no longer in farm.yaml");
+    else if (t->retired)
+        track_state_set(m, t, TRACK_RETIRED, REASON_RETIRED,
+                        "retired: it is not built, and owns no tags");
     else if (t->deleted || !t->ref)
         track_state_set(m, t, TRACK_DELETED, REASON_REF_DELETED,
                         "%s is gone upstream; its tags stay", t->ref_name);
@@ -324,6 +327,7 @@ static void plan_track(struct model *m, struct track *t)
     t->queued = false;
     bool was = t->under_way;
     decide(m, t);
+    plan_return(m, t);
     t->under_way = track_under_way(m, t);
     if (was != t->under_way)
         tell_dependents(m, t);

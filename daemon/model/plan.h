@@ -28,3 +28,11 @@ const char *key_packing(const struct farm_image *image);
 
 /* publish_plan.c: all required jobs have succeeded: decides where the track's tags should point. */
 void plan_publish(struct model *m, struct track *t);
+/* A track that a person returned to an older publication, or that has stopped: its tags name that, or its last one.
+ * Sets state and reason, and returns true, while they do not. */
+bool plan_return(struct model *m, struct track *t);
+/* Whether some tag that the track owns would move if it were not held; its latest build is done. */
+bool publish_pending(struct model *m, struct track *t);
+/* Whether `owner` keeps `t` from the tag though `t` ranks no lower: a tag conflict, or a held track's tag. */
+bool publish_contends(struct model *m, const struct track *owner, const struct track *t,
+                      const struct tag_node *n);

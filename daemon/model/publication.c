@@ -6,6 +6,7 @@
  *                    a child is not there: abandoned, and the child's job is wanted again;
  *                    superseded before the first tag's PUT is journalled: abandoned;
  *                    a tag names what the store does not know: abandoned, and the repository stops */
+#include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -110,8 +111,8 @@ static void add_tags(struct model *m, struct publication *p, const strvec *tags)
         add_tag(m, p, "latest", p->digest, true);
 }
 
-struct publication *publication_make(struct model *m, struct track *t, childvec *children,
-                                     const strvec *tags)
+struct publication *publication_make(struct model *m, struct track *t, int64_t build,
+                                     childvec *children, const strvec *tags)
 {
     struct publication *p = xnew(struct publication);
     const struct publication *same = same_children(m, t->image->repository, children);
@@ -120,7 +121,7 @@ struct publication *publication_make(struct model *m, struct track *t, childvec 
     p->id = model_next(m, "next publication");
     p->repository = xstrdup(t->image->repository);
     p->track_id = xstrdup(t->id);
-    p->build = t->current ? t->current->id : 0;
+    p->build = build;
     p->generation = model_next(m, counter);
     p->created_at = m->wall;
     p->child = *children;
@@ -234,6 +235,23 @@ void publication_abandon(struct model *m, struct publication *p, const char *why
     leave_repository(m, p);
 }
 
+void publication_reconsider(struct model *m, const char *repository)
+{
+    struct publication *p = model_repository(m, repository)->running;
+    if (p && p->state < PUBLICATION_TAGS)
+        publication_abandon(m, p, "a person's command came before its first tag");
+    plan_repository(m, repository);
+}
+
+bool publication_retry_now(struct model *m, struct publication *p)
+{
+    if (!p->retry_due)
+        return false;
+    p->retry_due = 0;
+    publication_go_on(m, p);
+    return true;
+}
+
 static void verified(struct model *m, struct publication *p)
 {
     move(m, p, PUBLICATION_VERIFIED);
@@ -321,6 +339,18 @@ void model_on_publication_step(struct model *m, int64_t publication, enum publis
     publication_go_on(m, p);
 }
 
+/* Whether it returns the track's tags to an older publication, which then can no longer be done. */
+static bool return_failed(struct model *m, const struct track *t, const struct publication *p,
+                          const char *error)
+{
+    struct publication *target = t ? hold_pinned(m, t) : NULL;
+    if (!target || !children_equal(&target->child, &p->child))
+        return false;
+    str_replace(&target->error, error);
+    model_touch(m, target);
+    return true;
+}
+
 /* A registry lost a child: its job is wanted again. */
 static void child_missing(struct model *m, struct publication *p, enum platform platform,
                           const char *error)
@@ -329,6 +359,8 @@ static void child_missing(struct model *m, struct publication *p, enum platform 
     struct job *j = c ? job_find(m, c->key) : NULL;
     struct track *t = track_find(m, p->track_id);
     publication_abandon(m, p, error);
+    if (return_failed(m, t, p, error))
+        return;
     if (t && t->last && publication_child(t->last, platform) &&
         str_eq(publication_child(t->last, platform)->digest, c ? c->digest : NULL))
         t->last = NULL;
@@ -386,8 +418,9 @@ void publication_timer(struct model *m)
             model_timer(m, p->retry_due);
             continue;
         }
-        p->retry_due = 0;
         if (p->state < PUBLICATION_VERIFIED)
-            publication_go_on(m, p);
+            publication_retry_now(m, p);
+        else
+            p->retry_due = 0;
     }
 }

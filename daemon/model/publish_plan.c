@@ -1,5 +1,6 @@
 /* Tags wanted: for each tag that a track owns, the index that it should point to, against the one that it points
  * to. Equal output decides that nothing ripples; it never decides that a tag need not move. */
+#include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
@@ -75,72 +76,98 @@ static bool claim_shared(const struct track *t, const struct tag_node *n)
 /* Whether `rival` may own a tag: only with a publication that is complete. */
 static bool in_the_race(const struct track *rival)
 {
-    return rival->last && rival->image;
+    return rival->last && rival->image && !rival->retired;
 }
 
-/* Rule 3: the owner of a tag that several tracks can claim. Whether it is `t`, whose publication completes now;
- * `conflict` receives the track that claims exactly the same. */
-static bool owns(const struct track *t, const struct tag_node *n, const struct track **conflict)
+/* >0 where `a` outranks `b` as the owner of the tag, <0 the other way round, 0: neither. */
+static int rank(const struct track *a, const struct track *b, const struct tag_node *n)
 {
-    struct tag_claimant mine = {.shared = claim_shared(t, n), .version = &t->parsed_version};
+    struct tag_claimant x = {.shared = claim_shared(a, n), .version = &a->parsed_version};
+    struct tag_claimant y = {.shared = claim_shared(b, n), .version = &b->parsed_version};
+    return tag_owner_cmp(&x, &y);
+}
+
+static bool incumbent(const struct track *t, const struct tag_node *n)
+{
+    return n->current && str_eq(n->current->track_id, t->id);
+}
+
+/* Why a track that claims a tag does not own it. */
+struct rivalry {
+    const struct tag_node *conflict, *stays; /* NULL: no such tag */
+    const struct track *rival;               /* claims exactly the same */
+    const struct track *holder;              /* is held, and has it */
+};
+
+/* Rules 3 and 4: the owner of a tag that several tracks can claim. Whether it is `t`, whose publication completes now. */
+static bool owns(struct model *m, const struct track *t, const struct tag_node *n,
+                 struct rivalry *why)
+{
     VEC_FOREACH (&n->claimants, it) {
         const struct track *rival = *it;
         if (rival == t || !in_the_race(rival))
             continue;
-        struct tag_claimant theirs = {.shared = claim_shared(rival, n),
-                                      .version = &rival->parsed_version};
-        int order = tag_owner_cmp(&mine, &theirs);
-        if (order > 0)
+        int order = rank(t, rival, n);
+        if (order > 0 && incumbent(rival, n) && held(m, rival)) {
+            why->stays = n;
+            why->holder = rival;
+            return false;
+        }
+        if (order > 0 || (order == 0 && incumbent(t, n)))
             continue;
-        bool incumbent = n->current && str_eq(n->current->track_id, t->id);
-        if (order == 0 && incumbent)
-            continue;
-        if (order == 0)
-            *conflict = rival;
+        if (order == 0) {
+            why->conflict = n;
+            why->rival = rival;
+        }
         return false;
     }
     return true;
 }
 
+bool publish_contends(struct model *m, const struct track *owner, const struct track *t,
+                      const struct tag_node *n)
+{
+    int order = in_the_race(owner) ? rank(t, owner, n) : -1;
+    return order == 0 || (order > 0 && held(m, owner));
+}
+
+/* Whether the tag names something else than an index of these children. */
+static bool differs(const struct tag_node *n, const childvec *children)
+{
+    const struct publication *p = n->current ? n->current->shown : NULL;
+    return !p || !children_equal(&p->child, children) || !str_eq(n->current->digest, p->digest);
+}
+
 /* The tags that have to move so that each names `children`; returns how many are owned at all. */
-static size_t tags_to_move(const struct track *t, const childvec *children, strvec *move,
-                           const struct tag_node **conflicted, const struct track **conflict)
+static size_t tags_to_move(struct model *m, const struct track *t, const childvec *children,
+                           strvec *move, struct rivalry *why)
 {
     size_t owned = 0;
     VEC_FOREACH (&t->claims, it) {
         struct tag_node *n = *it;
-        const struct track *rival = NULL;
-        if (!owns(t, n, &rival)) {
-            if (rival) {
-                *conflicted = n;
-                *conflict = rival;
-            }
+        if (!owns(m, t, n, why))
             continue;
-        }
         owned++;
-        const struct publication *p = n->current ? n->current->shown : NULL;
-        if (!p || !children_equal(&p->child, children) || !str_eq(n->current->digest, p->digest))
+        if (differs(n, children))
             strvec_add(move, n->tag);
     }
     return owned;
 }
 
-/* ---- what to do about it ---- */
-
-static bool held(struct model *m, const struct track *t, const char **why)
+bool publish_pending(struct model *m, struct track *t)
 {
-    if (t->held)
-        *why = t->hold_reason ? t->hold_reason : "held";
-    else if (t->image->hold)
-        *why = "farm.yaml holds the image";
-    else if (m->farm->freeze)
-        *why = "farm.yaml freezes the farm";
-    else
-        return false;
-    return true;
+    childvec children = {0};
+    cleanup_strvec strvec move = {0};
+    struct rivalry why = {0};
+    children_wanted(m, t, &children);
+    tags_to_move(m, t, &children, &move, &why);
+    children_done(&children);
+    return move.n > 0;
 }
 
-static void nothing_to_move(struct model *m, struct track *t)
+/* ---- what to do about it ---- */
+
+static void nothing_to_move(struct model *m, struct track *t, const struct rivalry *why)
 {
     if (build_active(t->current)) {
         bool published = t->current->publication != 0;
@@ -150,7 +177,15 @@ static void nothing_to_move(struct model *m, struct track *t)
         t->superseded = 0;
         model_touch(m, t);
     }
-    track_state_set(m, t, TRACK_PUBLISHED, REASON_PUBLISHED, "%s", "");
+    if (hold_lets_through(t)) { /* what was promoted is published; its hold holds the next one */
+        t->promoted = 0;
+        model_touch(m, t);
+    }
+    if (why->stays)
+        track_state_set(m, t, TRACK_PUBLISHED, REASON_HELD, "tag %s stays with %s, which is held",
+                        why->stays->tag, why->holder->id);
+    else
+        track_state_set(m, t, TRACK_PUBLISHED, REASON_PUBLISHED, "%s", "");
 }
 
 /* The publication of this track that runs and is still what is wanted. */
@@ -178,7 +213,8 @@ static void show_publishing(struct model *m, struct track *t, const struct publi
                         (long long)p->generation);
 }
 
-static void publish(struct model *m, struct track *t, childvec *children, const strvec *move)
+static void publish(struct model *m, struct track *t, int64_t build, childvec *children,
+                    const strvec *move)
 {
     struct repository *r = model_repository(m, t->image->repository);
     struct publication *running = r->running;
@@ -199,8 +235,8 @@ static void publish(struct model *m, struct track *t, childvec *children, const 
                         "after generation %lld of %s", (long long)running->generation, r->name);
         return;
     }
-    struct publication *p = publication_make(m, t, children, move);
-    if (build_active(t->current)) {
+    struct publication *p = publication_make(m, t, build, children, move);
+    if (t->current && t->current->id == build && build_active(t->current)) {
         if (t->current->state != BUILD_PUBLISHING)
             build_move(m, t->current, BUILD_PUBLISHING);
         t->current->publication = p->id;
@@ -209,26 +245,78 @@ static void publish(struct model *m, struct track *t, childvec *children, const 
     show_publishing(m, t, p);
 }
 
+static void show_held(struct model *m, struct track *t)
+{
+    cleanup_hold struct hold hold = {0};
+    hold_of(m, t, &hold);
+    if (build_active(t->current) && t->current->state != BUILD_HELD)
+        build_move(m, t->current, BUILD_HELD);
+    track_state_set(m, t, TRACK_HELD, hold.code, "%s", hold.text);
+}
+
 void plan_publish(struct model *m, struct track *t)
 {
     childvec children = {0};
     cleanup_strvec strvec move = {0};
-    const struct track *rival = NULL;
-    const struct tag_node *conflicted = NULL;
-    const char *why = NULL;
+    struct rivalry why = {0};
     children_wanted(m, t, &children);
-    size_t owned = tags_to_move(t, &children, &move, &conflicted, &rival);
-    if (!owned && rival)
+    size_t owned = tags_to_move(m, t, &children, &move, &why);
+    if (!owned && why.rival)
         track_state_set(m, t, TRACK_CONFLICT, REASON_TAG_CONFLICT, "%s is claimed by %s too",
-                        conflicted->name, rival->id);
+                        why.conflict->name, why.rival->id);
+    else if (!owned && why.holder)
+        track_state_set(m, t, TRACK_HELD, REASON_HELD, "tag %s stays with %s, which is held",
+                        why.stays->tag, why.holder->id);
     else if (!move.n)
-        nothing_to_move(m, t);
-    else if (held(m, t, &why)) {
-        if (build_active(t->current) && t->current->state != BUILD_HELD)
-            build_move(m, t->current, BUILD_HELD);
-        track_state_set(m, t, TRACK_HELD, REASON_HELD, "%s", why);
-    } else {
-        publish(m, t, &children, &move);
-    }
+        nothing_to_move(m, t, &why);
+    else if (held(m, t) && !hold_lets_through(t))
+        show_held(m, t);
+    else
+        publish(m, t, t->current->id, &children, &move);
     children_done(&children);
+}
+
+/* ---- returning to an older publication ---- */
+
+/* Whether the track may move the tag without a build. A pinned one moves its own and no other; one that has stopped
+ * owns what it always would, but gets no tag that nobody had. */
+static bool keeps(struct model *m, const struct track *t, const struct tag_node *n)
+{
+    struct rivalry why = {0};
+    return incumbent(t, n) || (n->current && !t->pinned && owns(m, t, n, &why));
+}
+
+/* What the tags should name whatever is built: NULL where that is for the plan to say. */
+static struct publication *return_target(struct model *m, const struct track *t)
+{
+    if (!t->image || t->retired)
+        return NULL;
+    if (t->pinned)
+        return hold_pinned(m, t);
+    return (t->deleted || t->dormant) && !held(m, t) ? t->last : NULL;
+}
+
+bool plan_return(struct model *m, struct track *t)
+{
+    struct publication *target = return_target(m, t);
+    if (!target)
+        return false;
+    cleanup_strvec strvec move = {0};
+    VEC_FOREACH (&t->claims, n)
+        if (keeps(m, t, *n) && differs(*n, &target->child))
+            strvec_add(&move, (*n)->tag);
+    if (!move.n)
+        return false;
+    if (target->error) {
+        track_state_set(m, t, TRACK_BLOCKED, REASON_CHILD_MISSING,
+                        "publication %lld cannot be returned to: %s; choose another, or release",
+                        (long long)target->id, target->error);
+        return true;
+    }
+    childvec children = {0};
+    VEC_FOREACH (&target->child, c)
+        copy_child(&children, c);
+    publish(m, t, target->build, &children, &move);
+    children_done(&children);
+    return true;
 }

@@ -11,6 +11,7 @@ enum reason_code {
     REASON_INPUT_CHANGED, /* an input differs; the text says which, from what to what */
     REASON_REBUILD_ASKED, /* a person asked */
     REASON_TRIED_AGAIN,   /* it failed, and its delay is over */
+    REASON_RETRY_ASKED,   /* a person asked for what had failed */
     REASON_CHILD_MISSING, /* the registry lost what had been pushed */
     /* why waiting */
     REASON_INSPECTING,      /* the commit's files are being read */
@@ -23,11 +24,13 @@ enum reason_code {
     REASON_PUBLISHING,      /* being published */
     REASON_REPOSITORY_BUSY, /* another publication of the repository runs */
     /* why not */
-    REASON_HELD,
+    REASON_HELD,    /* a hold of the track or its image */
+    REASON_PINNED,  /* a hold at one publication, by pin or rollback */
+    REASON_FROZEN,  /* a hold on all */
+    REASON_RETIRED, /* a person retired the track, or the platform */
     REASON_DORMANT,
     REASON_REF_DELETED,
     REASON_NOT_OFFERED, /* upstream has no folder for the platform, or farm.yaml names it no more */
-    REASON_RETIRED,     /* a person dropped it */
     REASON_STALE,       /* an optional platform is behind for longer than its deadline */
     REASON_CONTEXT_GONE,    /* upstream dropped the folder of a published platform */
     REASON_CONTEXT_REFUSED, /* upstream's tree cannot be a context */

@@ -1,38 +1,106 @@
-/* What people ask for. */
-#include "daemon/model/objects.h"
-#include "daemon/model/plan.h"
+/* What people ask for of builds and jobs: rebuild, cancel. */
+#include "daemon/model/command.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-static void rebuild_slot(struct model *m, struct slot *s, bool no_cache)
+/* ---- rebuild ---- */
+
+/* Whether such a rebuild of the slot is asked for already, and not done yet. */
+static bool on_its_way(const struct slot *s, bool no_cache)
 {
-    s->rebuild++;
-    s->no_cache = no_cache;
-    model_touch(m, s);
+    const struct build *b = s->t->current;
+    if (s->no_cache != no_cache || !s->rebuild)
+        return false;
+    if (s->t->asked == REASON_REBUILD_ASKED)
+        return true;
+    return b && build_active(b) && b->why_code == REASON_REBUILD_ASKED && s->job &&
+           job_under_way(s->job);
+}
+
+static int rebuild_track(struct model *m, struct track *t, enum platform only, bool no_cache)
+{
+    int n = 0;
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        struct slot *s = t->slots[p];
+        if (!s || !s->wanted || s->retired || (only != PLATFORM_COUNT && p != (int)only) ||
+            on_its_way(s, no_cache))
+            continue;
+        s->rebuild++;
+        s->no_cache = no_cache;
+        model_touch(m, s);
+        n++;
+    }
+    if (n)
+        t->asked = REASON_REBUILD_ASKED;
+    track_wake(m, t);
+    model_plan_later(m, t);
+    return n;
+}
+
+typedef VEC(struct track *) trackvec;
+
+/* Everything that is built on the tracks in the list, however indirectly, is added to it. What is stopped is left
+ * out, with what is built on it alone. */
+static void add_dependents(struct model *m, trackvec *list)
+{
+    m->visit++;
+    for (size_t i = 0; i < list->n; i++) {
+        list->items[i]->mark = m->visit;
+        VEC_FOREACH (&list->items[i]->claims, n)
+            VEC_FOREACH (&(*n)->dependents, it) {
+                struct track *d = *it;
+                if (d->mark == m->visit || !d->image || d->deleted || d->dormant || d->retired)
+                    continue;
+                d->mark = m->visit;
+                vec_push(list, d);
+            }
+    }
+}
+
+int command_rebuild(struct model *m, struct track *t, const struct command *c,
+                    struct command_answer *a, struct err *err)
+{
+    enum platform p;
+    int r = command_platform(c, t, &p, err);
+    if (r < 0)
+        return r;
+    if (t->retired || (c->platform && t->slots[p]->retired))
+        return err_set(err, -EBUSY, "%s%s%s is retired: wake it first", t->id,
+                       c->platform ? ", " : "", c->platform ? c->platform : "");
+    if (t->deleted)
+        return err_set(err, -EBUSY, "%s: its ref %s is gone upstream", t->id, t->ref_name);
+    if (c->platform && !t->slots[p]->wanted)
+        return err_set(err, -EINVAL, "%s is not built for %s", t->id, c->platform);
+    trackvec list = {0};
+    vec_push(&list, t);
+    if (c->with_dependents)
+        add_dependents(m, &list);
+    VEC_FOREACH (&list, it)
+        if (rebuild_track(m, *it, p, c->no_cache))
+            strvec_add(&a->tracks, (*it)->id);
+    vec_free(&list);
+    if (!a->tracks.n)
+        answer_set(a, false, "%s is being rebuilt already", t->id);
+    else if (a->tracks.n == 1)
+        answer_set(a, true, "%s is built again", a->tracks.items[0]);
+    else
+        answer_set(a, true, "%zu tracks are built again", a->tracks.n);
+    return 0;
 }
 
 int model_on_rebuild(struct model *m, const char *track, const char *platform, bool no_cache,
                      struct err *err)
 {
-    struct track *t = track_find(m, track);
-    if (!t || !t->image)
-        return err_set(err, -ENOENT, "no track '%s'", track);
-    if (t->deleted)
-        return err_set(err, -EBUSY, "%s: its ref %s is gone upstream", track, t->ref_name);
-    enum platform p = PLATFORM_COUNT;
-    if (platform && platform_parse(platform, &p, err) < 0)
-        return err->code;
-    if (platform && (!t->slots[p] || !t->slots[p]->wanted))
-        return err_set(err, -EINVAL, "%s is not built for %s", track, platform);
-    for (int i = 0; i < PLATFORM_COUNT; i++)
-        if (t->slots[i] && t->slots[i]->wanted && (!platform || i == (int)p))
-            rebuild_slot(m, t->slots[i], no_cache);
-    t->asked = true;
-    track_wake(m, t);
-    model_plan_later(m, t);
-    return 0;
+    struct command c = {
+        .verb = COMMAND_REBUILD, .track = track, .platform = platform, .no_cache = no_cache};
+    struct command_answer a = {0};
+    int r = model_on_command(m, &c, &a, err);
+    command_answer_done(&a);
+    return r;
 }
+
+/* ---- cancel ---- */
 
 int model_on_cancel_build(struct model *m, int64_t build, struct err *err)
 {

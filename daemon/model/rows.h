@@ -25,6 +25,7 @@ enum table_id {
     TABLE_PUBLICATION_TAG,
     TABLE_TAG,
     TABLE_BOARD,
+    TABLE_ACTION,
     TABLE_COUNT
 };
 

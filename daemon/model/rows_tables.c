@@ -41,7 +41,7 @@ const char *const board_state_names[] = {"joining", "online",      "draining",
                                          "offline", "quarantined", NULL};
 const char *const track_state_names[] = {
     "unknown",   "dormant", "deleted",  "waiting", "blocked",   "building", "publishing",
-    "published", "held",    "conflict", "failed",  "cancelled", NULL};
+    "published", "held",    "conflict", "failed",  "cancelled", "retired",  NULL};
 const char *const failure_kind_names[] = {"none",   "infra",    "recipe", "timeout",
                                           "memory", "rejected", "poison", NULL};
 const char *const build_class_names[] = {"person", "source", "ripple", NULL};
@@ -76,6 +76,11 @@ static const struct column track_columns[] = {
     BOOL(track, deleted),
     BOOL(track, held),
     TEXT(track, hold_reason),
+    TEXT(track, held_by),
+    INT(track, held_at),
+    INT(track, pinned),
+    INT(track, promoted),
+    BOOL(track, retired),
     INT(track, superseded),
     INT(track, publication),
     INT(track, build),
@@ -197,6 +202,10 @@ static const struct column board_columns[] = {
     INT(board, seen_at), INT(board, good),
     TEXT(board, boot),
 };
+static const struct column action_columns[] = {
+    INT(action, id),     INT(action, at),   TEXT(action, who),    TEXT(action, verb),
+    TEXT(action, track), TEXT(action, job), TEXT(action, reason), TEXT(action, text),
+};
 
 /* Of what only grows, a start loads what is alive: the builds that run and the last of each track, and the
  * attempts that have not ended. All publications are loaded: same children, same index, however old. */
@@ -220,6 +229,7 @@ static const struct table tables[TABLE_COUNT] = {
     [TABLE_PUBLICATION_TAG] = TABLE(publication_tag, 2, NULL),
     [TABLE_TAG] = TABLE(tag, 2, NULL),
     [TABLE_BOARD] = TABLE(board, 1, NULL),
+    [TABLE_ACTION] = TABLE(action, 1, "0"),
 };
 
 const struct table *table_of(enum table_id id)

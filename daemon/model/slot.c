@@ -185,14 +185,28 @@ static bool evaluate_references(struct model *m, struct slot *s)
 
 /* ---- what each reference means now ---- */
 
+/* A wanted dependent names the tag: of the tracks that claim it the highest version is woken, if it is dormant. */
+static void wake_claimant(struct model *m, const struct tag_node *n)
+{
+    struct track *best = NULL;
+    VEC_FOREACH (&n->claimants, it) {
+        struct track *t = *it;
+        if (t->deleted || t->retired)
+            continue;
+        if (!best || version_cmp(&t->parsed_version, &best->parsed_version) > 0)
+            best = t;
+    }
+    if (best)
+        track_wake(m, best);
+}
+
 /* One of ours: what its tag points to. It is never fetched from outside instead. */
 static bool pin_ours(struct model *m, struct slot *s, struct pin *pin, const char *tag)
 {
     pin->node = model_node(m, pin->repository, tag);
     const struct tag *current = pin->node->current;
     if (!current) {
-        VEC_FOREACH (&pin->node->claimants, t)
-            track_wake(m, *t);
+        wake_claimant(m, pin->node);
         conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s is not published", pin->node->name);
         return false;
     }

@@ -174,8 +174,12 @@ struct track {
     bool dormant;
     bool deleted; /* its ref is gone upstream */
     bool held;
-    char *hold_reason;
-    int64_t superseded;  /* builds superseded in a row */
+    char *hold_reason, *held_by;
+    int64_t held_at;
+    int64_t pinned;     /* id of the publication that its tags stay at; 0: none. Only with `held` */
+    int64_t promoted;   /* id of the build that its hold lets through; 0: none */
+    bool retired;       /* by a person: neither built nor an owner of tags */
+    int64_t superseded; /* builds superseded in a row */
     int64_t publication; /* id of its last verified publication; 0: none */
     int64_t build;       /* id of its latest build; 0: none */
     int64_t wait_left;   /* milliseconds that it still waits for ancestors; -1: not waiting */
@@ -201,7 +205,7 @@ struct track {
     bool visiting;            /* on the stack of plan_ancestors */
     int mark;                 /* of the last depth-first walk that met it */
     bool under_way;           /* see track_under_way; as of its last plan */
-    bool asked;               /* a person asked for the next build */
+    enum reason_code asked;   /* what a person asked the next build for; REASON_NONE: nothing */
     UT_hash_handle hh;
 };
 
@@ -394,6 +398,17 @@ struct board {
     int64_t poll_due, due;
     VEC(struct attempt *) leases; /* granted, running, lost but held */
     UT_hash_handle hh;
+};
+
+/* What a person did, kept for people; never loaded. */
+struct action {
+    struct row row;
+    int64_t id;
+    int64_t at;
+    char *who, *verb;
+    char *track, *job; /* at most one of them; neither: the farm */
+    char *reason;      /* as the person gave it */
+    char *text;        /* what was changed */
 };
 
 struct model {

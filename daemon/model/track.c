@@ -93,9 +93,9 @@ static void link_slots(struct model *m, struct track *t)
     for (int p = 0; p < PLATFORM_COUNT; p++) {
         bool offered = farm_image_offers(t->image, (enum platform)p);
         if (offered)
-            slot_get(m, t, (enum platform)p)->optional =
-                platformvec_has(&t->image->optional, (enum platform)p);
+            slot_get(m, t, (enum platform)p);
         if (t->slots[p]) {
+            t->slots[p]->optional = platformvec_has(&t->image->optional, (enum platform)p);
             t->slots[p]->wanted = offered;
             t->slots[p]->parsed = NULL;
         }

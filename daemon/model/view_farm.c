@@ -152,12 +152,12 @@ static json_t *attention(const struct model *m)
 
 static json_t *track_counts(const struct model *m)
 {
-    json_int_t counts[TRACK_CANCELLED + 1] = {0};
+    json_int_t counts[TRACK_STATE_COUNT] = {0};
     for (const struct track *t = m->tracks; t; t = t->hh.next)
         if (t->image)
             counts[t->state]++;
     json_t *view = json_object();
-    for (int i = 0; i <= TRACK_CANCELLED; i++)
+    for (int i = 0; i < TRACK_STATE_COUNT; i++)
         if (counts[i])
             json_object_set_new(view, track_state_names[i], json_integer(counts[i]));
     return view;

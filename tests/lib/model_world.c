@@ -134,7 +134,7 @@ static bool loaded_at_start(struct world *w, const struct change *row)
         return !row->cells[column(TABLE_ATTEMPT, "secret")].is_null;
     if (row->table == TABLE_BUILD || row->table == TABLE_BUILD_JOB)
         return build_loaded(w, row->cells[0].i);
-    return row->table != TABLE_RESULT;
+    return !str_eq(table_of(row->table)->load_where, "0");
 }
 
 void world_restart(struct world *w)

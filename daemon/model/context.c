@@ -47,6 +47,8 @@ struct context *context_get(struct model *m, const char *source, const char *ref
                             const char *commit, const char *path, const char *dockerfile)
 {
     struct context *c = find(m, source, commit, path, dockerfile);
+    if (c && !c->known && !c->asked && !c->retry_due)
+        ask(m, c, ref); /* nobody wanted it when it was due */
     if (c)
         return c;
     c = xnew(struct context);
@@ -142,14 +144,48 @@ bool context_retry_now(struct model *m, const struct context *c)
     return true;
 }
 
+static bool same_files(const struct context *a, const struct context *b)
+{
+    return a->known && str_eq(a->id, b->id) && str_eq(a->source, b->source) &&
+           str_eq(a->path, b->path) && str_eq(a->dockerfile, b->dockerfile) &&
+           str_eq(a->dockerfile_text, b->dockerfile_text);
+}
+
+const char *model_context_commit(const struct model *m, const char *source, const char *commit,
+                                 const char *path, const char *dockerfile)
+{
+    const struct context *wanted = find(m, source, commit, path, dockerfile);
+    if (!wanted || !wanted->id)
+        return NULL;
+    for (const struct context *c = m->contexts; c; c = c->hh.next)
+        if (same_files(c, wanted) && model_commit_is_current(m, source, c->commit))
+            return c->commit;
+    return NULL;
+}
+
+/* A ref by which a track wants a context that could not be read, or NULL: its commit was left behind, and to ask
+ * upstream for it again and again would be for nobody. */
+static const char *wanted_by(const struct model *m, const struct context *c)
+{
+    for (const struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->image && t->ref && !t->ref->deleted && !t->dormant &&
+            str_eq(t->image->source, c->source) && str_eq(t->ref->commit, c->commit))
+            return t->ref_name;
+    return NULL;
+}
+
 void context_timer(struct model *m)
 {
     for (struct context *c = m->contexts; c; c = c->hh.next) {
         if (!c->retry_due)
             continue;
-        if (c->retry_due <= m->mono)
-            ask(m, c, NULL);
-        else
+        if (c->retry_due > m->mono) {
             model_timer(m, c->retry_due);
+            continue;
+        }
+        c->retry_due = 0;
+        const char *ref = wanted_by(m, c);
+        if (ref)
+            ask(m, c, ref);
     }
 }

@@ -248,7 +248,7 @@ void model_on_config(struct model *m, const struct farm *farm)
     link_repositories(m);
     hold_apply(m);
     for (struct source *s = m->sources; s; s = s->hh.next)
-        track_discover(m, s);
+        track_discover(m, s, false);
     plan_all(m);
 }
 

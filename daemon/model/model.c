@@ -120,14 +120,14 @@ void model_turn_end(struct model *m)
 
 /* ---- settings ---- */
 
-static struct setting *find_setting(struct model *m, const char *key)
+static struct setting *find_setting(const struct model *m, const char *key)
 {
     struct setting *s = NULL;
     HASH_FIND_STR(m->settings, key, s);
     return s;
 }
 
-const char *model_setting(struct model *m, const char *key)
+const char *model_setting(const struct model *m, const char *key)
 {
     struct setting *s = find_setting(m, key);
     return s ? s->value : NULL;

@@ -177,6 +177,18 @@ void model_on_refs(struct model *m, const char *source, const struct seen_ref *r
 void model_on_source_failed(struct model *m, const char *source, const char *error);
 /* The commit that the model counts a ref as, or NULL; for telling whether a moved ref descends. */
 const char *model_ref_commit(const struct model *m, const char *source, const char *ref);
+/* Refs by which a commit of a source can be had, as far as the model knows: appends those that are it, or else
+ * all that there are, since it may be below one of them. */
+void model_commit_refs(const struct model *m, const char *source, const char *commit, strvec *refs);
+/* A commit that a ref of the source counts as now, whose build context has the very files of that of `commit` (which
+ * may be it), or NULL: for when a commit that was planned with is not to be had any more. */
+const char *model_context_commit(const struct model *m, const char *source, const char *commit,
+                                 const char *path, const char *dockerfile);
+/* What was seen of a source so far: the number of its last sighting (0: none yet), and whether it had refs. */
+void model_source_seen(const struct model *m, const char *source, uint64_t *ret_sighting,
+                       bool *ret_had_refs);
+/* Whether an image of the source waits for the first sighting of its pattern. */
+bool model_source_unseen(const struct model *m, const char *source);
 /* The patterns that are wanted of a source: appends full ref names with at most one '*'. */
 void model_source_patterns(const struct model *m, const char *source, strvec *patterns);
 

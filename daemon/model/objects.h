@@ -6,6 +6,8 @@
 /* ---- source.c ---- */
 /* The source of that URL, made when it is new. */
 struct source *source_get(struct model *m, const char *url);
+/* Whether a ref of the source counts as that commit. */
+bool model_commit_is_current(const struct model *m, const char *source, const char *commit);
 /* The ref of a source, or NULL. */
 struct ref *source_ref(const struct model *m, const char *source, const char *name);
 
@@ -41,8 +43,9 @@ void base_decode(struct base *b);
 struct track *track_find(const struct model *m, const char *id);
 /* Takes a loaded track into the model. */
 void track_add(struct model *m, struct track *t);
-/* Makes the tracks of the images of a source for its refs, where they are missing. */
-void track_discover(struct model *m, struct source *s);
+/* Makes the tracks of the images of a source for its refs, where they are missing. An image whose pattern is new
+ * waits until the source is `sighted` with it: which tags are old can be told from all of them only. */
+void track_discover(struct model *m, struct source *s, bool sighted);
 /* Links a track to its image, ref, slots and tags, anew. */
 void track_link(struct model *m, struct track *t);
 /* A dormant track is kept in date from now on. */

@@ -7,10 +7,16 @@
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
 
-struct source *source_get(struct model *m, const char *url)
+static struct source *find_source(const struct model *m, const char *url)
 {
     struct source *s = NULL;
     HASH_FIND_STR(m->sources, url, s);
+    return s;
+}
+
+struct source *source_get(struct model *m, const char *url)
+{
+    struct source *s = find_source(m, url);
     if (s)
         return s;
     s = xnew(struct source);
@@ -30,9 +36,16 @@ static struct ref *find_ref(const struct source *s, const char *name)
 
 struct ref *source_ref(const struct model *m, const char *source, const char *name)
 {
-    struct source *s = NULL;
-    HASH_FIND_STR(m->sources, source, s);
+    const struct source *s = find_source(m, source);
     return s ? find_ref(s, name) : NULL;
+}
+
+static bool had_refs(const struct source *s)
+{
+    for (const struct ref *r = s->refs; r; r = r->hh.next)
+        if (!r->deleted)
+            return true;
+    return false;
 }
 
 const char *model_ref_commit(const struct model *m, const char *source, const char *ref)
@@ -46,6 +59,36 @@ void model_source_patterns(const struct model *m, const char *source, strvec *pa
     VEC_FOREACH (&m->farm->images, image)
         if (str_eq(image->source, source) && !strvec_has(patterns, image->ref))
             strvec_add(patterns, image->ref);
+}
+
+bool model_commit_is_current(const struct model *m, const char *source, const char *commit)
+{
+    const struct source *s = find_source(m, source);
+    for (const struct ref *r = s ? s->refs : NULL; r; r = r->hh.next)
+        if (!r->deleted && str_eq(r->commit, commit))
+            return true;
+    return false;
+}
+
+void model_commit_refs(const struct model *m, const char *source, const char *commit, strvec *refs)
+{
+    const struct source *s = find_source(m, source);
+    for (const struct ref *r = s ? s->refs : NULL; r; r = r->hh.next)
+        if (!r->deleted && str_eq(r->commit, commit))
+            strvec_add(refs, r->name);
+    if (refs->n)
+        return;
+    for (const struct ref *r = s ? s->refs : NULL; r; r = r->hh.next)
+        if (!r->deleted)
+            strvec_add(refs, r->name);
+}
+
+void model_source_seen(const struct model *m, const char *source, uint64_t *ret_sighting,
+                       bool *ret_had_refs)
+{
+    const struct source *s = find_source(m, source);
+    *ret_sighting = s ? (uint64_t)s->sighting : 0;
+    *ret_had_refs = s && had_refs(s);
 }
 
 /* Everything that follows the ref looks again; a dormant track wakes when its ref moves. */
@@ -150,19 +193,10 @@ static void mark_missing(struct model *m, struct source *s, const struct seen_re
     free(items);
 }
 
-static bool had_refs(const struct source *s)
-{
-    for (const struct ref *r = s->refs; r; r = r->hh.next)
-        if (!r->deleted)
-            return true;
-    return false;
-}
-
-/* Whether an image of the source was never seen with its present pattern. */
-static bool image_unseen(struct model *m, const char *url)
+bool model_source_unseen(const struct model *m, const char *source)
 {
     VEC_FOREACH (&m->farm->images, image) {
-        if (!str_eq(image->source, url))
+        if (!str_eq(image->source, source))
             continue;
         cleanup_free char *key = xasprintf("seen/%s", image->name);
         if (!str_eq(model_setting(m, key), image->ref))
@@ -184,13 +218,13 @@ void model_on_refs(struct model *m, const char *source, const struct seen_ref *r
     s->failures = 0;
     str_replace(&s->error, NULL);
     model_touch(m, s);
-    bool discover = n > 0 && image_unseen(m, source);
+    bool discover = n > 0 && model_source_unseen(m, source);
     for (size_t i = 0; i < n; i++)
         if (ref_seen(m, s, &refs[i]))
             discover = true;
     mark_missing(m, s, refs, n);
     if (discover)
-        track_discover(m, s);
+        track_discover(m, s, true);
 }
 
 void model_on_source_failed(struct model *m, const char *source, const char *error)

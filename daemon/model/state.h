@@ -459,7 +459,7 @@ struct effect *model_effect(struct model *m, enum effect_kind kind);
 /* The next number of the counter `name`, from 1, stored. */
 int64_t model_next(struct model *m, const char *name);
 /* A setting's value, or NULL. */
-const char *model_setting(struct model *m, const char *key);
+const char *model_setting(const struct model *m, const char *key);
 /* Sets a setting; NULL removes it. */
 void model_set_setting(struct model *m, const char *key, const char *value);
 /* The repository's live object, made when it is new. */

@@ -214,10 +214,13 @@ static bool dormant_at_first_sight(const struct farm_image *image, const struct 
            rank >= (size_t)image->history;
 }
 
-static void discover_image(struct model *m, const struct farm_image *image, struct source *s)
+static void discover_image(struct model *m, const struct farm_image *image, struct source *s,
+                           bool sighted)
 {
     cleanup_free char *key = xasprintf("seen/%s", image->name);
     bool first = !str_eq(model_setting(m, key), image->ref);
+    if (first && !sighted)
+        return;
     VEC(struct candidate) found = {0};
     for (struct ref *r = s->refs; r; r = r->hh.next) {
         struct ref_reading reading = ref_read(image, r->name);
@@ -234,11 +237,11 @@ static void discover_image(struct model *m, const struct farm_image *image, stru
     vec_free(&found);
 }
 
-void track_discover(struct model *m, struct source *s)
+void track_discover(struct model *m, struct source *s, bool sighted)
 {
     VEC_FOREACH (&m->farm->images, image)
         if (str_eq(image->source, s->url))
-            discover_image(m, image, s);
+            discover_image(m, image, s, sighted);
 }
 
 void track_wake(struct model *m, struct track *t)

@@ -1,0 +1,217 @@
+/* What sightings and inspections become: design rules 8 and 9. */
+#include "tests/lib/model_world.h"
+
+#define SOURCE "https://git.test/a.git"
+#define V1     "refs/tags/v1.0.0"
+#define V2     "refs/tags/v2.0.0"
+#define V21    "refs/tags/v2.1.0"
+
+/* A poll sees these refs, all at commits that descend (or not). */
+static void see(struct world *w, bool descends, const char *const *refs, size_t n)
+{
+    struct seen_ref seen[8];
+    for (size_t i = 0; i < n; i++)
+        seen[i] = (struct seen_ref){refs[2 * i], refs[2 * i + 1], descends};
+    world_begin(w, 1);
+    model_on_refs(w->m, SOURCE, seen, n);
+    world_end(w);
+}
+
+#define SEE(w, descends, ...)                                                                      \
+    do {                                                                                           \
+        const char *const _refs[] = {__VA_ARGS__};                                                 \
+        see(w, descends, _refs, sizeof(_refs) / sizeof(*_refs) / 2);                               \
+    } while (0)
+
+static int asked(const struct world *w)
+{
+    int n = 0;
+    VEC_FOREACH (&w->todo, e)
+        n += e->kind == EFFECT_INSPECT;
+    return n;
+}
+
+static void drop_effects(struct world *w)
+{
+    VEC_FOREACH (&w->todo, e)
+        effect_done(e);
+    w->todo.n = 0;
+}
+
+static void start(struct world *w, const char *name, const char *ref)
+{
+    world_init(w);
+    world_image(w, name, SOURCE, ref, "./mk");
+    world_start(w);
+}
+
+static void two_branches(struct world *w)
+{
+    world_init(w);
+    world_image(w, "a", SOURCE, "refs/heads/a", "./mk");
+    world_image(w, "b", SOURCE, "refs/heads/b", "./mk");
+    world_start(w);
+}
+
+static const char *commit_of(struct world *w, const char *ref)
+{
+    return model_ref_commit(w->m, SOURCE, ref);
+}
+
+/* An image that comes by a reload, and of whose pattern a part is known by another's: which of its tags are old
+ * is not to be told from that part. */
+static void test_a_new_pattern_waits_for_its_sighting(void **state)
+{
+    struct world w;
+    start(&w, "one", V1);
+    SEE(&w, true, V1, "c1");
+    assert_false(model_source_unseen(w.m, SOURCE));
+    world_image(&w, "all", SOURCE, "refs/tags/v*", "./mk");
+    world_begin(&w, 1);
+    model_on_config(w.m, w.farm);
+    world_end(&w);
+    assert_true(model_source_unseen(w.m, SOURCE));
+    SEE(&w, true, V1, "c1", V2, "c2", V21, "c3");
+    assert_false(model_source_unseen(w.m, SOURCE));
+    assert_string_equal(world_track_state(&w, "all@v2.1.0"), "waiting");
+    assert_string_equal(world_track_state(&w, "all@v2.0.0"), "dormant");
+    assert_string_equal(world_track_state(&w, "all@v1.0.0"), "dormant");
+    world_done(&w);
+}
+
+static void test_what_a_source_was_seen_to_have(void **state)
+{
+    struct world w;
+    uint64_t sighting;
+    bool had_refs;
+    start(&w, "one", "refs/tags/v*");
+    model_source_seen(w.m, SOURCE, &sighting, &had_refs);
+    assert_true(sighting == 0 && !had_refs);
+    SEE(&w, true, V1, "c1", V2, "c2");
+    SEE(&w, true, V1, "c1", V2, "c2");
+    world_restart(&w);
+    model_source_seen(w.m, SOURCE, &sighting, &had_refs);
+    assert_true(sighting == 2 && had_refs);
+    /* nothing where there was something is no sighting, and deletes nothing */
+    for (int i = 0; i < 3; i++)
+        see(&w, true, NULL, 0);
+    model_source_seen(w.m, SOURCE, &sighting, &had_refs);
+    assert_true(sighting == 2 && had_refs);
+    world_done(&w);
+}
+
+static void test_moves_and_deletions_count_at_the_second_sighting(void **state)
+{
+    struct world w;
+    start(&w, "one", "refs/tags/v*");
+    SEE(&w, true, V1, "c1", V2, "c2");
+    SEE(&w, false, V1, "c1", V2, "x");
+    assert_string_equal(commit_of(&w, V2), "c2");
+    SEE(&w, false, V1, "c1", V2, "y"); /* another one: its first */
+    assert_string_equal(commit_of(&w, V2), "c2");
+    SEE(&w, false, V1, "c1", V2, "y");
+    assert_string_equal(commit_of(&w, V2), "y");
+    SEE(&w, true, V1, "c1");
+    assert_string_not_equal(world_track_state(&w, "one@v2.0.0"), "deleted");
+    SEE(&w, true, V1, "c1", V2, "y"); /* it was only lagging */
+    SEE(&w, true, V1, "c1");
+    assert_string_not_equal(world_track_state(&w, "one@v2.0.0"), "deleted");
+    SEE(&w, true, V1, "c1");
+    assert_string_equal(world_track_state(&w, "one@v2.0.0"), "deleted");
+    world_done(&w);
+}
+
+static void fail_inspections(struct world *w)
+{
+    for (size_t i = 0; i < w->todo.n; i++) {
+        const struct effect *e = &w->todo.items[i];
+        if (e->kind != EFFECT_INSPECT)
+            continue;
+        world_begin(w, 1);
+        model_on_context_failed(w->m, e->source, e->commit, e->path, e->dockerfile, "away");
+        struct effect done = w->todo.items[i];
+        vec_remove(&w->todo, i--);
+        world_end(w);
+        effect_done(&done);
+    }
+}
+
+static void pass(struct world *w, int64_t ms)
+{
+    world_begin(w, ms);
+    model_on_timer(w->m);
+    world_end(w);
+}
+
+/* What cannot be read is asked for again while somebody wants it, by a ref that has it. */
+static void test_a_commit_left_behind_is_not_asked_for_again(void **state)
+{
+    struct world w;
+    two_branches(&w);
+    SEE(&w, true, "refs/heads/a", "c1", "refs/heads/b", "c1");
+    assert_int_equal(asked(&w), 1);
+    fail_inspections(&w);
+    pass(&w, 600000);
+    assert_int_equal(asked(&w), 1);
+    fail_inspections(&w);
+    /* a moves on: b has it still */
+    SEE(&w, true, "refs/heads/a", "c2", "refs/heads/b", "c1");
+    drop_effects(&w);
+    pass(&w, 600000);
+    assert_int_equal(asked(&w), 1);
+    assert_string_equal(w.todo.items[0].ref, "refs/heads/b");
+    fail_inspections(&w);
+    SEE(&w, true, "refs/heads/a", "c2", "refs/heads/b", "c2");
+    drop_effects(&w);
+    pass(&w, 600000);
+    assert_int_equal(asked(&w), 0);
+    /* it comes back, and is wanted again */
+    SEE(&w, true, "refs/heads/a", "c2", "refs/heads/b", "c1");
+    assert_int_equal(asked(&w), 1);
+    world_done(&w);
+}
+
+static void inspect(struct world *w, const char *commit, const char *id, const char *text)
+{
+    struct context_facts facts = {.exists = true, .id = id, .dockerfile_text = text, .time = 1};
+    world_begin(w, 1);
+    model_on_context(w->m, SOURCE, commit, "", "", &facts);
+    world_end(w);
+}
+
+/* Where a commit's files are to be had once the mirror has lost them. */
+static void test_another_commit_with_the_same_files(void **state)
+{
+    struct world w;
+    two_branches(&w);
+    SEE(&w, true, "refs/heads/a", "c1", "refs/heads/b", "d1");
+    inspect(&w, "c1", "sha256:one", NULL);
+    inspect(&w, "d1", "sha256:two", NULL);
+    assert_string_equal(model_context_commit(w.m, SOURCE, "c1", "", ""), "c1");
+    SEE(&w, true, "refs/heads/a", "c2", "refs/heads/b", "d1");
+    assert_null(model_context_commit(w.m, SOURCE, "c1", "", ""));
+    inspect(&w, "c2", "sha256:one", NULL);
+    assert_string_equal(model_context_commit(w.m, SOURCE, "c1", "", ""), "c2");
+    assert_null(model_context_commit(w.m, SOURCE, "none", "", ""));
+    strvec refs = {0};
+    model_commit_refs(w.m, SOURCE, "c2", &refs);
+    assert_int_equal(refs.n, 1);
+    assert_string_equal(refs.items[0], "refs/heads/a");
+    strvec_done(&refs);
+    model_commit_refs(w.m, SOURCE, "c1", &refs);
+    assert_int_equal(refs.n, 2);
+    strvec_done(&refs);
+    world_done(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_new_pattern_waits_for_its_sighting),
+        cmocka_unit_test(test_what_a_source_was_seen_to_have),
+        cmocka_unit_test(test_moves_and_deletions_count_at_the_second_sighting),
+        cmocka_unit_test(test_a_commit_left_behind_is_not_asked_for_again),
+        cmocka_unit_test(test_another_commit_with_the_same_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

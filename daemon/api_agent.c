@@ -224,26 +224,18 @@ static void context_ready(void *data, const char *path, const struct err *err)
     http_respond_file(call, tar, fd, (uint64_t)st.st_size);
 }
 
-static char *context_id_of(const struct lease_rights *rights)
-{
-    json_t *spec = json_loads(rights->spec, 0, NULL);
-    char *id = xstrdup(json_string_value(json_object_get(json_object_get(spec, "context"), "id")));
-    json_decref(spec);
-    return id;
-}
-
 static void handle_context(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     struct lease_rights rights;
     if (!lease_of(c, call, &rights))
         return;
-    cleanup_free char *id = context_id_of(&rights);
     struct http_call **waiting = xnew(struct http_call *);
     *waiting = call;
     http_call_on_gone(call, log_gone, waiting);
-    upstream_context(coordinator_upstream(c), rights.source, rights.commit, rights.path,
-                     rights.dockerfile, id, context_ready, waiting);
+    struct upstream_context_args args = {rights.source, rights.commit, rights.path,
+                                         rights.dockerfile};
+    upstream_context(coordinator_upstream(c), &args, context_ready, waiting);
 }
 
 static const struct http_route routes[] = {

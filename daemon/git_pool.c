@@ -406,9 +406,9 @@ struct git_request *git_pool_list(struct git_pool *pool, const struct git_list_a
 struct git_request *git_pool_fetch(struct git_pool *pool, const struct git_fetch_args *args,
                                    git_fetch_cb cb, void *userdata)
 {
-    json_t *body =
-        json_pack("{s:s, s:s, s:o, s:s, s:o}", "op", "fetch", "url", args->url, "auth",
-                  login_json(&args->login), "mirror", args->mirror, "refs", strings(args->refs));
+    json_t *body = json_pack("{s:s, s:s, s:o, s:s, s:o, s:b}", "op", "fetch", "url", args->url,
+                             "auth", login_json(&args->login), "mirror", args->mirror, "refs",
+                             strings(args->refs), "anew", args->anew);
     struct git_request *request = submit(pool, GIT_OP_FETCH, body, args->timeout_ms, userdata);
     request->cb.fetch = cb;
     return request;

@@ -84,6 +84,7 @@ struct git_fetch_args {
     struct git_login login;
     const char *mirror; /* below state_dir; made when it is not there */
     const strvec *refs; /* full names */
+    bool anew;          /* the mirror is emptied first: what it has is no good */
     int64_t timeout_ms; /* 0: ten minutes */
 };
 
@@ -94,10 +95,18 @@ struct git_fetched {
     int64_t time; /* the commit's committer time, seconds */
 };
 
+/* A ref that cannot be used, and why. */
+struct git_refused {
+    char *name;
+    char oid[GIT_OID_SIZE]; /* what it is in the end */
+    char *text;
+};
+
 struct git_fetch_result {
     VEC(struct git_fetched)
     fetched;        /* as upstream had them now, which need not be what a list saw */
     strvec missing; /* asked for, and not there any more */
+    VEC(struct git_refused) refused; /* there, and not a commit */
 };
 
 typedef void (*git_fetch_cb)(const struct git_fetch_result *result, const struct err *err,

@@ -132,15 +132,36 @@ static int take_fetched(json_t *json, struct git_fetch_result *result, struct er
     return 0;
 }
 
+static int take_refused(json_t *json, struct git_fetch_result *result, struct err *err)
+{
+    struct git_refused refused = {0};
+    const char *name, *oid, *text;
+    int r = json_unpack_strict(json, err, "{s:s, s:s, s:s}", "name", &name, "oid", &oid, "error",
+                               &text);
+    if (r == 0)
+        r = take_oid(oid, refused.oid, err);
+    if (r < 0)
+        return r;
+    refused.name = xstrdup(name);
+    refused.text = xstrdup(text);
+    vec_push(&result->refused, refused);
+    return 0;
+}
+
 static int take_fetch(json_t *answer, struct git_fetch_result *result, struct err *err)
 {
-    json_t *fetched, *missing, *item;
+    json_t *fetched, *missing, *refused, *item;
     size_t i;
-    int r = json_unpack_strict(answer, err, "{s:o, s:o}", "fetched", &fetched, "missing", &missing);
+    int r = json_unpack_strict(answer, err, "{s:o, s:o, s:o}", "fetched", &fetched, "missing",
+                               &missing, "refused", &refused);
     if (r < 0)
         return r;
     json_array_foreach (fetched, i, item) {
         if ((r = take_fetched(item, result, err)) < 0)
+            return r;
+    }
+    json_array_foreach (refused, i, item) {
+        if ((r = take_refused(item, result, err)) < 0)
             return r;
     }
     json_array_foreach (missing, i, item) {
@@ -156,6 +177,11 @@ static void fetch_done(struct git_fetch_result *result)
         free(fetched->name);
     }
     vec_free(&result->fetched);
+    VEC_FOREACH (&result->refused, refused) {
+        free(refused->name);
+        free(refused->text);
+    }
+    vec_free(&result->refused);
     strvec_done(&result->missing);
 }
 

@@ -93,10 +93,10 @@ int git_worker_check_path(const struct git_worker *worker, const char *path, str
 /* Opens the mirror at `path` to read it; -ENOENT where there is none. */
 int git_mirror_open(const struct git_worker *worker, const char *path, struct git_mirror *ret,
                     struct err *err);
-/* Opens the mirror to fetch into it: made if it is not there, swept of what a killed fetch left, and made
- * anew from its own refs when it has outgrown the limit. One fetch at a time holds it. */
-int git_mirror_open_fetch(const struct git_worker *worker, const char *path, struct git_mirror *ret,
-                          struct err *err);
+/* Opens the mirror to fetch into it: made if it is not there (or emptied with `anew`), swept of what a killed
+ * fetch left, and made anew from its own refs when it has outgrown the limit. One fetch at a time holds it. */
+int git_mirror_open_fetch(const struct git_worker *worker, const char *path, bool anew,
+                          struct git_mirror *ret, struct err *err);
 /* Closes and unlocks; one that was never opened too. */
 void git_mirror_close(struct git_mirror *mirror);
 /* Where upstream's ref `name` is kept: "refs/sheaf/<sha256 of the name>", so that no two upstream names

@@ -83,9 +83,12 @@ static void sweep_folder(const char *mirror, const char *folder, const char *pre
         closedir(d);
 }
 
-/* What a killed fetch leaves: locks that would be honoured for ever, and packs that nobody finishes. */
+/* What a killed fetch leaves: locks that would be honoured for ever, packs that nobody finishes, and half of
+ * a mirror's successor. */
 static void sweep(const char *mirror)
 {
+    cleanup_free char *fresh = xasprintf("%s.new", mirror);
+    remove_tree(fresh);
     sweep_folder(mirror, ".", "", ".lock");
     sweep_folder(mirror, "refs/sheaf", "", ".lock");
     sweep_folder(mirror, "objects/pack", "pack_git2_", "");
@@ -291,8 +294,19 @@ static int make_parent(const char *path, struct err *err)
     return 0;
 }
 
-int git_mirror_open_fetch(const struct git_worker *worker, const char *path, struct git_mirror *ret,
-                          struct err *err)
+/* Replaces what is there, whatever it is, by an empty mirror, while nobody reads it. */
+static int replace(const char *path, struct err *err)
+{
+    cleanup_close int lock = -1;
+    int r = lock_file(path, "lock", LOCK_EX, &lock, err);
+    if (r < 0)
+        return r;
+    remove_tree(path);
+    return create(path, err);
+}
+
+int git_mirror_open_fetch(const struct git_worker *worker, const char *path, bool anew,
+                          struct git_mirror *ret, struct err *err)
 {
     int r = git_worker_check_path(worker, path, err);
     if (r < 0)
@@ -303,11 +317,8 @@ int git_mirror_open_fetch(const struct git_worker *worker, const char *path, str
     if ((r = lock_file(path, "fetch", LOCK_EX, &ret->fetch_lock, err)) < 0)
         return r;
     sweep(path);
-    if (!is_sound(path)) {
-        remove_tree(path);
-        if ((r = create(path, err)) < 0)
-            return r;
-    }
+    if ((anew || !is_sound(path)) && (r = replace(path, err)) < 0)
+        return r;
     if (outgrown(worker, path)) {
         struct err why = ERR_INIT;
         log_info("git worker: making the mirror %s anew", path);

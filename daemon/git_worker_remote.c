@@ -328,29 +328,49 @@ static int set_ref(git_repository *mirror, const char *local, const git_oid *id)
     return r;
 }
 
+/* Says that a ref cannot be used. The others can: one tag of a file (the kernel has one of a tree) is not to
+ * stop a source. */
+static void refuse(const struct upstream *upstream, const char *name, const git_oid *id,
+                   json_t *refused)
+{
+    char oid[GIT_OID_SIZE];
+    git_oid_tostr(oid, sizeof(oid), id);
+    cleanup_free char *text = xasprintf("%s: %s is not a commit", upstream->text, name);
+    json_array_append_new(refused,
+                          json_pack("{s:s, s:s, s:s}", "name", name, "oid", oid, "error", text));
+}
+
+static void describe(const git_remote_head *head, const git_commit *commit, json_t *fetched)
+{
+    char oid[GIT_OID_SIZE], id[GIT_OID_SIZE];
+    git_oid_tostr(oid, sizeof(oid), &head->oid);
+    git_oid_tostr(id, sizeof(id), git_commit_id(commit));
+    json_array_append_new(fetched,
+                          json_pack("{s:s, s:s, s:s, s:I}", "name", head->name, "oid", oid,
+                                    "commit", id, "time", (json_int_t)git_commit_time(commit)));
+}
+
 /* Moves our ref to what upstream's `head` is now, wherever it was before, and describes its commit. */
 static int keep(const struct upstream *upstream, const git_remote_head *head, json_t *fetched,
-                struct err *err)
+                json_t *refused, struct err *err)
 {
-    char local[80], oid[GIT_OID_SIZE], commit[GIT_OID_SIZE];
+    char local[80];
     git_object *object = NULL, *peeled = NULL;
     git_mirror_ref(head->name, local);
     int r = set_ref(upstream->mirror, local, &head->oid);
     if (r == 0)
         r = git_object_lookup(&object, upstream->mirror, &head->oid, GIT_OBJECT_ANY);
+    if (r == 0 && git_object_type(object) == GIT_OBJECT_TAG)
+        r = git_object_peel(&peeled, object, GIT_OBJECT_ANY); /* through all tags */
+    else if (r == 0)
+        peeled = steal_ptr(object);
+    git_object_free(object);
     if (r < 0)
         return git_worker_error(err, r, false, "%s: %s", upstream->text, head->name);
-    r = git_object_peel(&peeled, object, GIT_OBJECT_COMMIT);
-    git_object_free(object);
-    if (r < 0) {
-        git_error_clear();
-        return err_set(err, -EINVAL, "%s: %s is not a commit", upstream->text, head->name);
-    }
-    git_oid_tostr(oid, sizeof(oid), &head->oid);
-    git_oid_tostr(commit, sizeof(commit), git_object_id(peeled));
-    json_array_append_new(fetched, json_pack("{s:s, s:s, s:s, s:I}", "name", head->name, "oid", oid,
-                                             "commit", commit, "time",
-                                             (json_int_t)git_commit_time((git_commit *)peeled)));
+    if (git_object_type(peeled) == GIT_OBJECT_COMMIT)
+        describe(head, (git_commit *)peeled, fetched);
+    else
+        refuse(upstream, head->name, git_object_id(peeled), refused);
     git_object_free(peeled);
     return 0;
 }
@@ -358,14 +378,15 @@ static int keep(const struct upstream *upstream, const git_remote_head *head, js
 static int fetch(struct upstream *upstream, json_t *refs, json_t *answer, struct err *err)
 {
     struct wanted wanted = {0};
-    json_t *fetched = json_array(), *missing = json_array();
+    json_t *fetched = json_array(), *missing = json_array(), *refused = json_array();
     json_object_set_new(answer, "fetched", fetched);
+    json_object_set_new(answer, "refused", refused);
     json_object_set_new(answer, "missing", missing);
     int r = want(upstream, refs, missing, &wanted, err);
     if (r == 0)
         r = download(upstream, &wanted, err);
     for (size_t i = 0; r == 0 && i < wanted.heads.n; i++)
-        r = keep(upstream, wanted.heads.items[i], fetched, err);
+        r = keep(upstream, wanted.heads.items[i], fetched, refused, err);
     vec_free(&wanted.heads);
     strvec_done(&wanted.specs);
     return r;
@@ -376,13 +397,14 @@ int git_op_fetch(const struct git_worker *worker, json_t *request, json_t *answe
     struct upstream upstream = {.credentials.worker = worker, .limit = worker->fetch_limit};
     struct git_mirror mirror = GIT_MIRROR_INIT;
     const char *path;
+    int anew = 0;
     json_t *refs, *auth = NULL;
-    int r = json_unpack_strict(request, err, "{s:s, s:s, s:o, s?o}", "url", &upstream.url, "mirror",
-                               &path, "refs", &refs, "auth", &auth);
+    int r = json_unpack_strict(request, err, "{s:s, s:s, s:o, s?o, s?b}", "url", &upstream.url,
+                               "mirror", &path, "refs", &refs, "auth", &auth, "anew", &anew);
     if (r == 0)
         r = unpack_auth(auth, &upstream.credentials.auth, err);
     if (r == 0)
-        r = git_mirror_open_fetch(worker, path, &mirror, err);
+        r = git_mirror_open_fetch(worker, path, anew, &mirror, err);
     upstream.mirror = mirror.repo;
     if (r == 0)
         r = connect_upstream(&upstream, err);

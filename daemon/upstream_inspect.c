@@ -1,11 +1,21 @@
 /* Inspections: one at a time for each source.
  *
- *     happy path     fetch the ref, unless the mirror holds the commit -> inspect -> model_on_context
+ *     happy path     the mirror has the commit (or has it once the ref is fetched) -> model_on_context
  *     failure modes  the ref has moved on and the commit is nowhere: failed (the next sighting supersedes it);
- *                    the tree is refused: known, with an error; upstream is away: failed, asked again later */
+ *                    the tree or the ref is refused: known, with an error; upstream is away: failed, asked again
+ *                    later, by the model */
 #include "daemon/upstream_internal.h"
 
 #include <errno.h>
+
+/* The inspection that is under way, with what its reading needs. */
+struct inspecting {
+    struct reading reading;
+    struct inspection what;
+    strvec refs;
+};
+
+static void inspect_next(struct mirror *mr);
 
 static void inspection_done(struct inspection *i)
 {
@@ -15,47 +25,58 @@ static void inspection_done(struct inspection *i)
     free(i->dockerfile);
 }
 
-/* Takes the answered inspection off the queue and goes on with the next. */
-static void next(struct mirror *mr)
+/* Goes on with the next one. */
+static void end(struct inspecting *i)
 {
-    inspection_done(&mr->queue.items[0]);
-    vec_remove(&mr->queue, 0);
+    struct mirror *mr = i->reading.mr;
+    inspection_done(&i->what);
+    strvec_done(&i->refs);
+    free(i);
     mr->inspecting = false;
-    if (!mr->u->closing)
-        upstream_inspect_next(mr);
+    inspect_next(mr);
+    mirror_release(mr);
 }
 
-static void fail(struct mirror *mr, const char *text)
+static void answer(struct inspecting *i, const struct context_facts *facts)
 {
-    const struct inspection *i = &mr->queue.items[0];
+    const struct mirror *mr = i->reading.mr;
     if (!mr->u->closing)
-        model_on_context_failed(coordinator_turn(mr->u->c), mr->url, i->commit, i->path,
-                                i->dockerfile, text);
-    next(mr);
+        model_on_context(coordinator_turn(mr->u->c), mr->url, i->what.commit, i->what.path,
+                         i->what.dockerfile, facts);
+    end(i);
 }
 
 /* What upstream has cannot be a context, now or later. */
-static void refuse(struct mirror *mr, const char *text)
+static void refuse(struct inspecting *i, const struct err *err)
 {
-    const struct inspection *i = &mr->queue.items[0];
-    const struct context_facts facts = {.exists = true, .error = text};
-    model_on_context(coordinator_turn(mr->u->c), mr->url, i->commit, i->path, i->dockerfile,
-                     &facts);
-    next(mr);
+    const struct context_facts refused = {.exists = true, .error = err->text};
+    answer(i, &refused);
+}
+
+static void on_failed(struct reading *reading, const struct err *err)
+{
+    struct inspecting *i = (struct inspecting *)reading;
+    const struct mirror *mr = reading->mr;
+    if (reading->refused) {
+        refuse(i, err);
+        return;
+    }
+    if (!mr->u->closing)
+        model_on_context_failed(coordinator_turn(mr->u->c), mr->url, i->what.commit, i->what.path,
+                                i->what.dockerfile, err->text);
+    end(i);
 }
 
 static void on_inspected(const struct git_inspect_result *result, const struct err *err,
                          void *userdata)
 {
     err = git_failure(err);
-    struct mirror *mr = userdata;
-    const struct inspection *i = &mr->queue.items[0];
-    if (err && !mr->u->closing && (err->code == -EINVAL || err->code == -EFBIG)) {
-        refuse(mr, err->text);
-        return;
-    }
+    struct inspecting *i = userdata;
     if (err) {
-        fail(mr, err->text);
+        if (err->code == -EINVAL || err->code == -EFBIG)
+            refuse(i, err);
+        else if (!upstream_reading_goes_on(&i->reading, err))
+            on_failed(&i->reading, err);
         return;
     }
     const struct context_facts facts = {.exists = result->exists,
@@ -63,59 +84,50 @@ static void on_inspected(const struct git_inspect_result *result, const struct e
                                         .dockerfile_text = result->dockerfile,
                                         .time = result->time,
                                         .size = result->size};
-    model_on_context(coordinator_turn(mr->u->c), mr->url, i->commit, i->path, i->dockerfile,
-                     &facts);
-    next(mr);
+    answer(i, &facts);
 }
 
-static void inspect(struct mirror *mr)
+static void ask(struct reading *reading)
 {
-    const struct inspection *i = &mr->queue.items[0];
-    struct git_inspect_args args = {
-        .mirror = mr->folder, .commit = i->commit, .context = i->path, .dockerfile = i->dockerfile};
-    git_pool_inspect(mr->u->pool, &args, on_inspected, mr);
+    const struct inspecting *i = (struct inspecting *)reading;
+    struct git_inspect_args args = {.mirror = reading->mr->path,
+                                    .commit = i->what.commit,
+                                    .context = i->what.path,
+                                    .dockerfile = i->what.dockerfile};
+    git_pool_inspect(reading->mr->u->pool, &args, on_inspected, reading);
 }
 
-static void on_fetched(const struct git_fetch_result *result, const struct err *err, void *userdata)
+/* The mirror is held for each that waits. */
+static void forget_all(struct mirror *mr)
 {
-    err = git_failure(err);
-    struct mirror *mr = userdata;
-    if (err) {
-        fail(mr, err->text);
-        return;
+    while (mr->queue.n) {
+        inspection_done(&mr->queue.items[--mr->queue.n]);
+        mr->holds--;
     }
-    VEC_FOREACH (&result->fetched, f)
-        if (!strvec_has(&mr->have, f->commit))
-            strvec_add(&mr->have, f->commit);
-    inspect(mr);
 }
 
-void upstream_inspect_next(struct mirror *mr)
+static void inspect_next(struct mirror *mr)
 {
+    if (mr->u->closing)
+        forget_all(mr);
     if (mr->inspecting || !mr->queue.n)
         return;
     mr->inspecting = true;
-    const struct inspection *i = &mr->queue.items[0];
-    if (strvec_has(&mr->have, i->commit)) {
-        inspect(mr);
-        return;
-    }
-    cleanup_strvec strvec refs = {0};
-    strvec_add(&refs, i->ref);
-    struct git_fetch_args args = {.url = mr->url,
-                                  .login = upstream_login(mr->u, mr->url),
-                                  .mirror = mr->folder,
-                                  .refs = &refs,
-                                  .timeout_ms = coordinator_farm(mr->u->c)->git_timeout_ms};
-    git_pool_fetch(mr->u->pool, &args, on_fetched, mr);
+    struct inspecting *i = xnew(struct inspecting);
+    i->what = mr->queue.items[0];
+    vec_remove(&mr->queue, 0);
+    strvec_add(&i->refs, i->what.ref);
+    i->reading = (struct reading){
+        .mr = mr, .commit = i->what.commit, .refs = &i->refs, .ask = ask, .failed = on_failed};
+    ask(&i->reading);
 }
 
 void upstream_inspect(struct upstream *u, struct effect *effect)
 {
-    struct mirror *mr = upstream_mirror(u, effect->source);
+    struct mirror *mr = mirror_hold(u, effect->source);
     vec_push(&mr->queue, (struct inspection){.ref = steal_ptr(effect->ref),
                                              .commit = steal_ptr(effect->commit),
                                              .path = steal_ptr(effect->path),
                                              .dockerfile = steal_ptr(effect->dockerfile)});
-    upstream_inspect_next(mr);
+    inspect_next(mr);
 }

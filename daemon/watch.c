@@ -19,6 +19,7 @@ enum source_busy { SOURCE_IDLE, SOURCE_POLLING, SOURCE_FETCHING };
 
 struct waiting_fetch {
     strvec refs;
+    bool anew;
     git_fetch_cb cb;
     void *userdata;
 };
@@ -29,6 +30,7 @@ struct source {
     char *ssh_key, *username, *password_file;
     strvec patterns;
     struct watch_timing timing;
+    int64_t fetch_timeout_ms;
     uv_timer_t timer;
     enum source_busy busy;
     struct git_request *request;       /* weak; while busy */
@@ -260,7 +262,8 @@ static void start_fetch(struct source *source)
                                   .login = login_of(source),
                                   .mirror = source->mirror,
                                   .refs = &source->fetches.items[0].refs,
-                                  .timeout_ms = source->watch->options.fetch_timeout_ms};
+                                  .anew = source->fetches.items[0].anew,
+                                  .timeout_ms = source->fetch_timeout_ms};
     source->busy = SOURCE_FETCHING;
     source->request = git_pool_fetch(source->watch->pool, &args, fetched, source);
 }
@@ -317,6 +320,7 @@ static void set_timing(struct source *source, const struct watch_source *from)
     int64_t cap = source->watch->options.cap_ms;
     source->timing.interval_ms = from->interval_ms;
     source->timing.cap_ms = cap > 0 ? cap : CAP_MS;
+    source->fetch_timeout_ms = from->fetch_timeout_ms;
 }
 
 static struct source *add_source(struct watch *watch, const struct watch_source *from)
@@ -407,18 +411,31 @@ int watch_poll_now(struct watch *watch, const char *url)
     return 0;
 }
 
-int watch_fetch(struct watch *watch, const char *url, const strvec *refs, git_fetch_cb cb,
-                void *userdata)
+int watch_fetch(struct watch *watch, const char *url, const strvec *refs, bool anew,
+                git_fetch_cb cb, void *userdata)
 {
     struct source *source = find(watch, url);
     if (!source)
         return -ENOENT;
-    struct waiting_fetch fetch = {.cb = cb, .userdata = userdata};
+    struct waiting_fetch fetch = {.anew = anew, .cb = cb, .userdata = userdata};
     VEC_FOREACH (refs, ref) {
         strvec_add(&fetch.refs, *ref);
     }
     vec_push(&source->fetches, fetch);
     advance(source);
+    return 0;
+}
+
+int watch_when(const struct watch *watch, const char *url, struct watch_when *ret)
+{
+    const struct source *source = find(watch, url);
+    if (!source)
+        return -ENOENT;
+    bool armed = uv_is_active((const uv_handle_t *)&source->timer);
+    *ret = (struct watch_when){
+        .polling = source->poll_wanted || source->busy == SOURCE_POLLING,
+        .next_ms = armed ? (int64_t)uv_timer_get_due_in(&source->timer) : 0,
+    };
     return 0;
 }
 

@@ -15,8 +15,9 @@ struct watch;
 struct watch_source {
     const char *url;
     struct git_login login;
-    const strvec *patterns; /* ref_glob patterns of all images on it; HEAD matches "HEAD" */
-    int64_t interval_ms;    /* between polls that succeed */
+    const strvec *patterns;   /* ref_glob patterns of all images on it; HEAD matches "HEAD" */
+    int64_t interval_ms;      /* between polls that succeed */
+    int64_t fetch_timeout_ms; /* of one fetch; 0: the pool's default */
     uint64_t sighting; /* for a source that is new here: the number of its last sighting ever */
     bool had_refs;     /* for a source that is new here: its last sighting had refs */
 };
@@ -39,7 +40,6 @@ struct watch_options {
     const char *state_dir; /* the pool's; mirrors are in its folder "mirrors" */
     int64_t cap_ms;        /* the longest delay after failures; 0: one hour */
     int64_t timeout_ms;    /* of one poll; 0: the pool's default */
-    int64_t fetch_timeout_ms;
 };
 
 /* Makes a watch without sources. The pool is weak and must outlive it; options are copied. */
@@ -52,10 +52,19 @@ void watch_configure(struct watch *watch, const struct watch_source *sources, si
 /* Polls a source as soon as can be; a poll under way may have missed what was just pushed, so one more
  * follows it. -ENOENT: there is no such source. */
 int watch_poll_now(struct watch *watch, const char *url);
-/* Fetches refs into the source's mirror, after what is being done with the source now. `cb` fires exactly
- * once, not before the call has returned. -ENOENT: there is no such source, and `cb` does not fire. */
-int watch_fetch(struct watch *watch, const char *url, const strvec *refs, git_fetch_cb cb,
-                void *userdata);
+/* Fetches refs into the source's mirror, which with `anew` is emptied first, after what is being done with
+ * the source now. `cb` fires exactly once, not before the call has returned. -ENOENT: there is no such
+ * source, and `cb` does not fire. */
+int watch_fetch(struct watch *watch, const char *url, const strvec *refs, bool anew,
+                git_fetch_cb cb, void *userdata);
+
+/* When a source is looked at next. */
+struct watch_when {
+    bool polling;    /* it is being looked at, or will be as soon as can be */
+    int64_t next_ms; /* until the next poll otherwise */
+};
+/* Says when a source is looked at next. -ENOENT: there is no such source. */
+int watch_when(const struct watch *watch, const char *url, struct watch_when *ret);
 /* The path of a source's mirror (it may not exist yet), whether or not the source is configured. The caller
  * owns it. */
 char *watch_mirror_path(const struct watch *watch, const char *url);

@@ -90,7 +90,9 @@ int main(void)
         if (is(line, "\"op\":\"list\""))
             list(line, id);
         else if (is(line, "\"op\":\"fetch\""))
-            printf("{\"id\":%ld,\"ok\":true,\"fetched\":[],\"missing\":[\"gone\"]}\n", id);
+            printf("{\"id\":%ld,\"ok\":true,\"fetched\":[],\"missing\":[\"gone\"],"
+                   "\"refused\":[{\"name\":\"odd\",\"oid\":\"%040d\",\"error\":\"no commit\"}]}\n",
+                   id, 7);
         else if (is(line, "\"op\":\"ancestor\""))
             printf("{\"id\":%ld,\"ok\":true,\"ancestor\":true}\n", id);
         else

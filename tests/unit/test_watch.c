@@ -226,11 +226,11 @@ static void test_fetches_and_polls_take_turns(void **state)
 {
     strvec refs = all_refs();
     fetches = 0;
-    assert_int_equal(watch_fetch(watch, url, &refs, fetched, NULL), -ENOENT);
+    assert_int_equal(watch_fetch(watch, url, &refs, false, fetched, NULL), -ENOENT);
     configure(url, 60000);
     watch_poll_now(watch, url);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(watch_fetch(watch, url, &refs, fetched, NULL), 0);
+        assert_int_equal(watch_fetch(watch, url, &refs, false, fetched, NULL), 0);
     assert_int_equal(fetches, 0);
     while (fetches < 3)
         uv_run(&loop, UV_RUN_ONCE);
@@ -244,7 +244,7 @@ static void test_forgetting_cancels(void **state)
     fetches = 0;
     configure("hang-0", 60000);
     watch_poll_now(watch, "hang-0");
-    watch_fetch(watch, "hang-0", &refs, fetched, NULL);
+    watch_fetch(watch, "hang-0", &refs, false, fetched, NULL);
     uv_run(&loop, UV_RUN_ONCE);
     configure(NULL, 0);
     assert_int_equal(fetches, 0);

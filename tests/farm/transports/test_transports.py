@@ -50,9 +50,10 @@ def test_away_empty_and_deleted(farm):
     farm.agent(sheafd, "board")
     sheafd.wait(lambda: (sheafd.track("good") or {}).get("state") == "published", 100, "good published")
     sheafd.wait(lambda: "3.20" in registry.tags("osf/line"), 100, "line published")
+    sheafd.wait(lambda: all(s["polled_at"] for s in sheafd.get("/v1/sources")["sources"]), 30, "all polled")
     sources = {s["url"]: s for s in sheafd.get("/v1/sources")["sources"]}
     assert sources[away]["state"] == "failing" and sources[away]["error"]
-    assert sources[good.url]["state"] == "ok"
+    assert sources[good.url]["state"] == sources[empty.url]["state"] == "ok"
 
     # An empty source that gets its first commit is built.
     empty.commit(shapes.base_files("1", platforms=["linux/amd64"]))

@@ -35,10 +35,14 @@ struct base *base_named(struct model *m, const char *reference)
         b->reference = xstrdup(reference);
         base_add(m, b);
     }
-    /* One that nothing named for a while is looked up again when it is named. */
+    return b;
+}
+
+/* One that nothing was built on for a while is looked up again. */
+void base_wanted(struct model *m, struct base *b)
+{
     if (!b->asked && !b->check_due)
         ask(m, b);
-    return b;
 }
 
 const char *model_base_digest(const struct model *m, const char *reference)

@@ -98,7 +98,7 @@ static void note_buildah(struct model *m, const char *version)
     for (struct track *t = m->tracks; t; t = t->hh.next)
         for (int p = 0; p < PLATFORM_COUNT; p++)
             if (t->slots[p])
-                t->slots[p]->parsed = NULL;
+                slot_forget(t->slots[p]);
     plan_all(m);
 }
 

@@ -97,10 +97,10 @@ static void epoch_first_seen(struct model *m, const struct context *c)
 
 static void plan_dependents(struct model *m, const struct context *c)
 {
-    for (struct track *t = m->tracks; t; t = t->hh.next)
-        if (t->image && t->ref && str_eq(t->image->source, c->source) &&
-            str_eq(t->ref->commit, c->commit))
-            model_plan_later(m, t);
+    for (const struct ref *r = source_get(m, c->source)->refs; r; r = r->hh.next)
+        if (str_eq(r->commit, c->commit))
+            VEC_FOREACH (&r->tracks, t)
+                model_plan_later(m, *t);
 }
 
 void model_on_context(struct model *m, const char *source, const char *commit, const char *path,

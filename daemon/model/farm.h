@@ -178,9 +178,8 @@ const struct farm_source *farm_source(const struct farm *farm, const char *url);
 const struct farm_board_rule *farm_board_rule(const struct farm *farm, const char *board);
 /* Whether a platform is among the image's required or optional ones. */
 bool farm_image_offers(const struct farm_image *image, enum platform p);
-/* Whether some image publishes to this full repository name: its bases are never fetched from
- * outside. */
-bool farm_owns_repository(const struct farm *farm, const char *repository);
+/* Whether two entries say the same in every member but `where`. */
+bool farm_image_equal(const struct farm_image *a, const struct farm_image *b);
 /* Sorts images, registries and sources as the lookups need them; called once, by whoever fills a farm
  * in (config_load, tests). */
 void farm_sort(struct farm *farm);

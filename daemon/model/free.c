@@ -21,9 +21,14 @@ static void nothing(const void *object)
     (void)object;
 }
 
+static void ref_extra(struct ref *r)
+{
+    vec_free(&r->tracks);
+}
+
 static void source_extra(struct source *s)
 {
-    free_all(s->refs, TABLE_REF, nothing);
+    free_all(s->refs, TABLE_REF, ref_extra);
 }
 
 static void context_extra(struct context *c)

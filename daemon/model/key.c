@@ -5,27 +5,76 @@
 #include "daemon/model/plan.h"
 #include "daemon/model/slot_text.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 
-/* ---- building the list: [["name", value], ...] ---- */
+/* ---- building the list: [["name","value"],...] ----
+ *
+ * Written as text at once, in the form that jansson would give it (compact, UTF-8 as it is): a plan over everything
+ * computes thousands of keys. */
 
-static void add(json_t *list, const char *name, json_t *value)
+static void add_string(struct strbuf *list, const char *s)
 {
-    json_array_append_new(list, json_pack("[s,o]", name, value));
+    strbuf_addn(list, "\"", 1);
+    while (*s) {
+        size_t n = 0;
+        while ((unsigned char)s[n] >= ' ' && s[n] != '"' && s[n] != '\\')
+            n++;
+        strbuf_addn(list, s, n);
+        s += n;
+        static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+        const char *known = *s ? strchr(plain, *s) : NULL;
+        if (known)
+            strbuf_addf(list, "\\%c", letters[known - plain]);
+        else if (*s)
+            strbuf_addf(list, "\\u%04X", (unsigned)(unsigned char)*s);
+        s += *s != 0;
+    }
+    strbuf_addn(list, "\"", 1);
 }
 
-static void add_text(json_t *list, const char *name, const char *value)
+/* Begins a pair; its value follows, then a bracket. */
+static void add_name(struct strbuf *list, const char *name)
 {
-    if (value)
-        add(list, name, json_string(value));
+    strbuf_add(list, list->n > 1 ? ",[" : "[");
+    add_string(list, name);
+    strbuf_addn(list, ",", 1);
 }
 
-static json_t *strings(const strvec *v)
+static void add_text(struct strbuf *list, const char *name, const char *value)
 {
-    json_t *array = json_array();
-    VEC_FOREACH (v, s)
-        json_array_append_new(array, json_string(*s));
-    return array;
+    if (!value)
+        return;
+    add_name(list, name);
+    add_string(list, value);
+    strbuf_addn(list, "]", 1);
+}
+
+/* A value that is JSON already. */
+static void add_literal(struct strbuf *list, const char *name, const char *value)
+{
+    add_name(list, name);
+    strbuf_add(list, value);
+    strbuf_addn(list, "]", 1);
+}
+
+static void add_integer(struct strbuf *list, const char *name, int64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRId64, value);
+    add_literal(list, name, text);
+}
+
+static void add_strings(struct strbuf *list, const char *name, const strvec *values)
+{
+    add_name(list, name);
+    strbuf_addn(list, "[", 1);
+    VEC_FOREACH (values, s) {
+        if (s != values->items)
+            strbuf_addn(list, ",", 1);
+        add_string(list, *s);
+    }
+    strbuf_add(list, "]]");
 }
 
 static int pair_cmp(const void *a, const void *b)
@@ -34,8 +83,8 @@ static int pair_cmp(const void *a, const void *b)
                   (*(const struct farm_pair *const *)b)->name);
 }
 
-static void add_pairs(json_t *list, const char *name, const farm_pairs *pairs, struct model *m,
-                      const struct slot *s)
+static void add_pairs(struct strbuf *list, const char *name, const farm_pairs *pairs,
+                      struct model *m, const struct slot *s)
 {
     if (!pairs->n)
         return;
@@ -51,7 +100,7 @@ static void add_pairs(json_t *list, const char *name, const farm_pairs *pairs, s
     free(sorted);
 }
 
-static void add_recipe(json_t *list, struct model *m, const struct slot *s)
+static void add_recipe(struct strbuf *list, struct model *m, const struct slot *s)
 {
     const struct farm_image *image = s->t->image;
     if (image->kind == FARM_KIND_ROOTFS) {
@@ -66,14 +115,14 @@ static void add_recipe(json_t *list, struct model *m, const struct slot *s)
     add_text(list, "target", target);
 }
 
-static void add_config(json_t *list, struct model *m, const struct slot *s)
+static void add_config(struct strbuf *list, struct model *m, const struct slot *s)
 {
     const struct farm_image *image = s->t->image;
     add_pairs(list, "argument", &image->args, m, s);
     if (image->has_cmd)
-        add(list, "cmd", strings(&image->cmd));
+        add_strings(list, "cmd", &image->cmd);
     if (image->has_entrypoint)
-        add(list, "entrypoint", strings(&image->entrypoint));
+        add_strings(list, "entrypoint", &image->entrypoint);
     add_pairs(list, "env", &image->env, m, s);
     add_pairs(list, "label", &image->labels, m, s);
     add_text(list, "workdir", image->workdir);
@@ -84,7 +133,7 @@ static void add_config(json_t *list, struct model *m, const struct slot *s)
     if (image->compression == FARM_COMPRESSION_ZSTD)
         add_text(list, "compression", "zstd");
     if (image->emulated)
-        add(list, "emulated", json_true());
+        add_literal(list, "emulated", "true");
 }
 
 int64_t key_epoch(struct model *m, const struct slot *s)
@@ -101,26 +150,27 @@ const char *key_packing(const struct farm_image *image)
 
 void key_compute(struct model *m, struct slot *s)
 {
-    json_t *list = json_array();
-    add(list, "version", json_integer(1));
-    add_text(list, "repository", s->t->image->repository);
-    add_text(list, "platform", s->platform_name);
-    add_text(list, "kind", s->t->image->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile");
-    add_recipe(list, m, s);
-    add_text(list, "context", s->context->id);
+    struct strbuf list = {0};
+    strbuf_add(&list, "[");
+    add_integer(&list, "version", 1);
+    add_text(&list, "repository", s->t->image->repository);
+    add_text(&list, "platform", s->platform_name);
+    add_text(&list, "kind", s->t->image->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile");
+    add_recipe(&list, m, s);
+    add_text(&list, "context", s->context->id);
     VEC_FOREACH (&s->pins, pin) {
         cleanup_free char *name = xasprintf("base %s", pin->reference);
-        add_text(list, name, pin->content);
+        add_text(&list, name, pin->content);
     }
-    add_config(list, m, s);
-    add(list, "epoch", json_integer(key_epoch(m, s)));
+    add_config(&list, m, s);
+    add_integer(&list, "epoch", key_epoch(m, s));
     if (s->rebuild)
-        add(list, "rebuild", json_integer(s->rebuild));
-    free(s->inputs);
-    s->inputs = json_dumps(list, JSON_COMPACT);
-    json_decref(list);
+        add_integer(&list, "rebuild", s->rebuild);
+    strbuf_add(&list, "]");
     char digest[DIGEST_SIZE];
-    digest_of(s->inputs, strlen(s->inputs), digest);
+    digest_of(list.s, list.n, digest);
+    free(s->inputs);
+    s->inputs = strbuf_steal(&list);
     str_replace(&s->key, digest);
 }
 

@@ -134,13 +134,33 @@ int model_load(struct model *m, enum table_id table, const struct cell *cells, s
 
 /* ---- links ---- */
 
-static void link_tracks(struct model *m)
+/* For each image of the farm whether `old` says the same of it, so that its tracks are linked as they should be. The
+ * caller owns the answer. */
+static bool *images_unchanged(const struct farm *farm, const struct farm *old)
 {
+    bool *same = xcalloc(farm->images.n + 1, sizeof(*same));
+    if (!old || !str_eq(old->registry, farm->registry))
+        return same;
+    for (size_t i = 0; i < farm->images.n; i++) {
+        const struct farm_image *was = farm_image(old, farm->images.items[i].name);
+        same[i] = was && farm_image_equal(was, &farm->images.items[i]);
+    }
+    return same;
+}
+
+/* `old` is the farm before; NULL: nothing is linked yet. */
+static void link_tracks(struct model *m, const struct farm *old)
+{
+    cleanup_free bool *same = images_unchanged(m->farm, old);
     struct repository *r, *next;
     HASH_ITER(hh, m->repositories, r, next)
     r->tracks.n = 0;
     for (struct track *t = m->tracks; t; t = t->hh.next) {
-        track_link(m, t);
+        const struct farm_image *image = farm_image(m->farm, t->image_name);
+        if (t->image && image && same[image - m->farm->images.items])
+            t->image = image;
+        else
+            track_link(m, t);
         if (t->image)
             vec_push(&model_repository(m, t->image->repository)->tracks, t);
     }
@@ -191,12 +211,32 @@ static void link_publications(struct model *m)
     }
 }
 
+/* Which references are to images of ours is part of what slots keep. */
+static void owners_changed(struct model *m)
+{
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        for (int p = 0; p < PLATFORM_COUNT; p++)
+            if (t->slots[p])
+                slot_forget(t->slots[p]);
+}
+
 static void link_repositories(struct model *m)
 {
+    bool changed = false;
+    for (struct repository *r = m->repositories; r; r = r->hh.next)
+        r->listed = false;
     VEC_FOREACH (&m->farm->images, image) {
+        struct repository *r = model_repository(m, image->repository);
         cleanup_free char *key = xasprintf("stopped %s", image->repository);
-        str_replace(&model_repository(m, image->repository)->stopped, model_setting(m, key));
+        str_replace(&r->stopped, model_setting(m, key));
+        r->listed = true;
     }
+    for (struct repository *r = m->repositories; r; r = r->hh.next) {
+        changed = changed || r->owned != r->listed;
+        r->owned = r->listed;
+    }
+    if (changed)
+        owners_changed(m);
 }
 
 /* Before planning: a failed job whose delay is not over is not tried again. */
@@ -229,7 +269,7 @@ static void boards_away(struct model *m)
 
 void model_start(struct model *m)
 {
-    link_tracks(m);
+    link_tracks(m, NULL);
     link_builds(m);
     link_attempts(m);
     link_repositories(m);
@@ -243,8 +283,9 @@ void model_start(struct model *m)
 
 void model_on_config(struct model *m, const struct farm *farm)
 {
+    const struct farm *old = m->farm;
     m->farm = farm;
-    link_tracks(m);
+    link_tracks(m, old);
     link_repositories(m);
     hold_apply(m);
     for (struct source *s = m->sources; s; s = s->hh.next)

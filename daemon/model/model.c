@@ -177,6 +177,13 @@ struct repository *model_repository(struct model *m, const char *name)
     return r;
 }
 
+bool model_owns(const struct model *m, const char *repository)
+{
+    struct repository *r = NULL;
+    HASH_FIND_STR(m->repositories, repository, r);
+    return r && r->owned;
+}
+
 struct tag_node *model_node(struct model *m, const char *repository, const char *tag)
 {
     struct tag_node *n = NULL;

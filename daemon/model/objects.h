@@ -27,8 +27,10 @@ void context_timer(struct model *m);
 bool context_retry_now(struct model *m, const struct context *c);
 
 /* ---- base.c ---- */
-/* The outside base, made and asked for when it is new. */
+/* The outside base, made when it is new. */
 struct base *base_named(struct model *m, const char *reference);
+/* Something is built on it: it is looked up, unless it was or is being. */
+void base_wanted(struct model *m, struct base *b);
 /* Asks again for what is due. */
 void base_timer(struct model *m);
 /* Looks again now for a base whose last look failed. Returns whether it did. */
@@ -46,11 +48,11 @@ void track_add(struct model *m, struct track *t);
 /* Makes the tracks of the images of a source for its refs, where they are missing. An image whose pattern is new
  * waits until the source is `sighted` with it: which tags are old can be told from all of them only. */
 void track_discover(struct model *m, struct source *s, bool sighted);
-/* Links a track to its image, ref, slots and tags, anew. */
+/* Links a track to its image, ref, slots and tags, anew; all that was derived from them is forgotten. */
 void track_link(struct model *m, struct track *t);
 /* A dormant track is kept in date from now on. */
 void track_wake(struct model *m, struct track *t);
-/* Replaces the track's edges to its bases by what its slots' pins say. */
+/* Replaces the track's edges to its bases by what its slots' pins say, if those were made anew. */
 void track_set_bases(struct model *m, struct track *t);
 /* Sets the state and reason that people see. */
 void track_state_set(struct model *m, struct track *t, enum track_state state,

@@ -13,6 +13,8 @@ bool track_under_way(struct model *m, const struct track *t);
 
 /* slot.c: evaluates what one platform of a track needs now: its context, its pins, its key. */
 void slot_evaluate(struct model *m, struct slot *s);
+/* What slot_evaluate keeps from plan to plan is of another image, commit or builder now. */
+void slot_forget(struct slot *s);
 /* Frees what slot_evaluate derived. */
 void slot_done(struct slot *s);
 

@@ -29,15 +29,27 @@ char *slot_expand(struct model *m, const struct slot *s, const char *text)
     return expanded;
 }
 
+static void pin_done(struct pin *pin)
+{
+    free(pin->reference);
+    free(pin->repository);
+    free(pin->digest);
+    free(pin->content);
+}
+
 static void pins_done(struct slot *s)
 {
-    VEC_FOREACH (&s->pins, pin) {
-        free(pin->reference);
-        free(pin->repository);
-        free(pin->digest);
-        free(pin->content);
-    }
+    VEC_FOREACH (&s->pins, pin)
+        pin_done(pin);
+    s->t->rebase = s->t->rebase || s->pins.n;
     s->pins.n = 0;
+}
+
+void slot_forget(struct slot *s)
+{
+    s->context = s->parsed = NULL;
+    pins_done(s);
+    str_replace(&s->key, NULL);
 }
 
 void slot_done(struct slot *s)
@@ -71,15 +83,25 @@ static void conclude(struct slot *s, enum slot_state state, enum reason_code cod
 
 /* ---- the context ---- */
 
+/* The context of the commit that the ref names now. */
+static const struct context *find_context(struct model *m, struct slot *s)
+{
+    const struct track *t = s->t;
+    if (s->context && str_eq(s->context->commit, t->ref->commit))
+        return s->context;
+    slot_forget(s);
+    cleanup_free char *path = slot_expand(m, s, t->image->context);
+    cleanup_free char *dockerfile = t->image->kind == FARM_KIND_DOCKERFILE
+                                        ? slot_expand(m, s, t->image->dockerfile)
+                                        : xstrdup("");
+    return s->context =
+               context_get(m, t->image->source, t->ref_name, t->ref->commit, path, dockerfile);
+}
+
 static bool evaluate_context(struct model *m, struct slot *s)
 {
     const struct farm_image *image = s->t->image;
-    cleanup_free char *path = slot_expand(m, s, image->context);
-    cleanup_free char *dockerfile =
-        image->kind == FARM_KIND_DOCKERFILE ? slot_expand(m, s, image->dockerfile) : xstrdup("");
-    const struct context *c =
-        context_get(m, image->source, s->t->ref_name, s->t->ref->commit, path, dockerfile);
-    s->context = c;
+    const struct context *c = find_context(m, s);
     if (!c->known && c->failures)
         conclude(s, SLOT_WAITING, REASON_SOURCE_AWAY, "reading %.12s of %s: %s", c->commit,
                  c->source, c->error);
@@ -89,11 +111,12 @@ static bool evaluate_context(struct model *m, struct slot *s)
         conclude(s, SLOT_BLOCKED, REASON_CONTEXT_REFUSED, "%s", c->error);
     else if (!c->exists && s->seen)
         conclude(s, SLOT_BLOCKED, REASON_CONTEXT_GONE,
-                 "upstream dropped the folder '%s' of a platform that was built before", path);
+                 "upstream dropped the folder '%s' of a platform that was built before", c->path);
     else if (!c->exists)
-        conclude(s, SLOT_NOT_OFFERED, REASON_NOT_OFFERED, "upstream has no folder '%s'", path);
+        conclude(s, SLOT_NOT_OFFERED, REASON_NOT_OFFERED, "upstream has no folder '%s'", c->path);
     else if (image->kind == FARM_KIND_DOCKERFILE && !c->dockerfile_text)
-        conclude(s, SLOT_BLOCKED, REASON_DOCKERFILE, "no %s in the folder '%s'", dockerfile, path);
+        conclude(s, SLOT_BLOCKED, REASON_DOCKERFILE, "no %s in the folder '%s'", c->dockerfile,
+                 c->path);
     else
         return true;
     return false;
@@ -165,16 +188,48 @@ static void parse_dockerfile(struct model *m, struct slot *s)
     vec_free(&args);
 }
 
+/* One image that the recipe names: one of ours is never fetched from outside instead. */
+static int make_pin(struct model *m, struct slot *s, const char *reference, struct err *err)
+{
+    cleanup_oci_reference struct oci_reference parsed = {0};
+    int r = oci_reference_parse(reference, &parsed, err);
+    if (r < 0)
+        return r;
+    struct pin pin = {.reference = xstrdup(reference),
+                      .repository = oci_reference_repository(&parsed)};
+    if (!parsed.digest && model_owns(m, pin.repository))
+        pin.node = model_node(m, pin.repository, parsed.tag ? parsed.tag : "latest");
+    else
+        pin.base = base_named(m, reference);
+    vec_push(&s->pins, pin);
+    return 0;
+}
+
+static void make_pins(struct model *m, struct slot *s)
+{
+    struct err err = ERR_INIT;
+    VEC_FOREACH (&s->references, reference)
+        if (!s->parse_error && make_pin(m, s, *reference, &err) < 0)
+            s->parse_error = xstrdup(err.text);
+    s->t->rebase = true;
+}
+
+/* The pins, made once for each context and configuration: they are the track's edges even while they lead
+ * nowhere, so that it is told when that changes. */
 static bool evaluate_references(struct model *m, struct slot *s)
 {
     if (s->parsed != s->context) {
+        pins_done(s);
         strvec_done(&s->references);
         str_replace(&s->last_from, NULL);
         str_replace(&s->parse_error, NULL);
+        str_replace(&s->key, NULL);
         if (s->t->image->kind == FARM_KIND_ROOTFS)
             parse_builder(m, s);
         else
             parse_dockerfile(m, s);
+        if (!s->parse_error)
+            make_pins(m, s);
         s->parsed = s->context;
     }
     if (!s->parse_error)
@@ -200,31 +255,40 @@ static void wake_claimant(struct model *m, const struct tag_node *n)
         track_wake(m, best);
 }
 
-/* One of ours: what its tag points to. It is never fetched from outside instead. */
-static bool pin_ours(struct model *m, struct slot *s, struct pin *pin, const char *tag)
+/* Pins it; the key is to be computed again if it pinned something else before. */
+static void pin_set(struct slot *s, struct pin *pin, const char *digest, const char *content)
 {
-    pin->node = model_node(m, pin->repository, tag);
+    if (str_eq(pin->digest, digest) && str_eq(pin->content, content))
+        return;
+    str_replace(&pin->digest, digest);
+    str_replace(&pin->content, content);
+    str_replace(&s->key, NULL);
+}
+
+/* One of ours: what its tag points to. */
+static bool pin_ours(struct model *m, struct slot *s, struct pin *pin)
+{
     const struct tag *current = pin->node->current;
     if (!current) {
         wake_claimant(m, pin->node);
         conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s is not published", pin->node->name);
         return false;
     }
-    const struct publication *p = publication_find(m, current->publication);
-    const struct child *child = p ? publication_child(p, s->platform) : NULL;
+    const struct child *child =
+        current->shown ? publication_child(current->shown, s->platform) : NULL;
     if (!child) {
         conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s has no %s", pin->node->name,
                  s->platform_name);
         return false;
     }
-    pin->digest = xstrdup(child->digest);
-    pin->content = xstrdup(child->content);
+    pin_set(s, pin, child->digest, child->content);
     return true;
 }
 
 static bool pin_outside(struct model *m, struct slot *s, struct pin *pin)
 {
-    struct base *b = pin->base = base_named(m, pin->reference);
+    const struct base *b = pin->base;
+    base_wanted(m, pin->base);
     if (!b->digest && b->error)
         conclude(s, b->gone ? SLOT_BLOCKED : SLOT_WAITING,
                  b->gone ? REASON_BASE_MISSING : REASON_REGISTRY_AWAY, "base %s: %s", b->reference,
@@ -235,29 +299,18 @@ static bool pin_outside(struct model *m, struct slot *s, struct pin *pin)
         conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s has no %s", b->reference,
                  s->platform_name);
     else {
-        pin->digest = xstrdup(b->child[s->platform]);
-        pin->content = xstrdup(b->child[s->platform]);
+        pin_set(s, pin, b->child[s->platform], b->child[s->platform]);
         return true;
     }
     return false;
 }
 
-static bool evaluate_pin(struct model *m, struct slot *s, const char *reference)
+static bool evaluate_pin(struct model *m, struct slot *s, struct pin *pin)
 {
-    struct err err = ERR_INIT;
-    cleanup_oci_reference struct oci_reference parsed = {0};
-    if (oci_reference_parse(reference, &parsed, &err) < 0) {
-        conclude(s, SLOT_BLOCKED, REASON_DOCKERFILE, "%s", err.text);
-        return false;
-    }
-    struct pin pin = {.reference = xstrdup(reference),
-                      .repository = oci_reference_repository(&parsed)};
-    bool ours = !parsed.digest && farm_owns_repository(m->farm, pin.repository);
-    bool ok =
-        ours ? pin_ours(m, s, &pin, parsed.tag ? parsed.tag : "latest") : pin_outside(m, s, &pin);
-    /* Kept even when it leads nowhere yet: the edge tells when to look again. */
-    vec_push(&s->pins, pin);
-    return ok;
+    if (pin->node ? pin_ours(m, s, pin) : pin_outside(m, s, pin))
+        return true;
+    pin_set(s, pin, NULL, NULL);
+    return false;
 }
 
 static bool evaluate_pins(struct model *m, struct slot *s)
@@ -265,8 +318,8 @@ static bool evaluate_pins(struct model *m, struct slot *s)
     bool ok = true;
     struct reason first = {0};
     enum slot_state state = SLOT_READY;
-    VEC_FOREACH (&s->references, reference) {
-        if (evaluate_pin(m, s, *reference) || !ok)
+    VEC_FOREACH (&s->pins, pin) {
+        if (evaluate_pin(m, s, pin) || !ok)
             continue;
         ok = false;
         state = s->state;
@@ -278,29 +331,40 @@ static bool evaluate_pins(struct model *m, struct slot *s)
     return ok;
 }
 
-void slot_evaluate(struct model *m, struct slot *s)
+/* Whether the slot is ready to be given a key; concludes with what is in the way otherwise. */
+static bool evaluate(struct model *m, struct slot *s)
 {
-    pins_done(s);
-    s->job = NULL;
-    str_replace(&s->key, NULL);
+    if (s->retired || !s->wanted)
+        slot_forget(s);
     if (s->retired) {
         conclude(s, SLOT_NOT_OFFERED, REASON_RETIRED, "retired by request");
-        return;
+        return false;
     }
     if (!s->wanted) {
         conclude(s, SLOT_NOT_OFFERED, REASON_NOT_OFFERED, "no longer in farm.yaml%s",
                  slot_kept_child(s) ? "; its last child stays until it is retired" : "");
-        return;
+        return false;
     }
     if (!evaluate_context(m, s))
-        return;
+        return false;
     if (!s->seen) {
         s->seen = true;
         model_touch(m, s);
     }
-    if (!evaluate_references(m, s) || !evaluate_pins(m, s))
+    return evaluate_references(m, s) && evaluate_pins(m, s);
+}
+
+void slot_evaluate(struct model *m, struct slot *s)
+{
+    s->job = NULL;
+    if (!evaluate(m, s)) {
+        str_replace(&s->key, NULL);
         return;
-    key_compute(m, s);
+    }
+    if (!s->key || s->keyed_rebuild != s->rebuild)
+        key_compute(m, s);
+    s->keyed_rebuild = s->rebuild;
     s->job = job_find(m, s->key);
-    conclude(s, SLOT_READY, REASON_NONE, "%s", "");
+    if (s->state != SLOT_READY)
+        conclude(s, SLOT_READY, REASON_NONE, "%s", "");
 }

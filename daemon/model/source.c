@@ -94,11 +94,8 @@ void model_source_seen(const struct model *m, const char *source, uint64_t *ret_
 /* Everything that follows the ref looks again; a dormant track wakes when its ref moves. */
 static void ref_changed(struct model *m, const struct ref *r, bool moved)
 {
-    struct track *t, *next;
-    HASH_ITER(hh, m->tracks, t, next)
-    {
-        if (t->ref != r)
-            continue;
+    VEC_FOREACH (&r->tracks, it) {
+        struct track *t = *it;
         if (t->deleted != r->deleted) {
             t->deleted = r->deleted;
             model_touch(m, t);

@@ -58,6 +58,7 @@ struct ref {
     char *pending_commit; /* sighted once where it is no descendant of `commit`; NULL: none */
     int64_t missing;      /* sightings in a row without it */
     bool deleted;
+    VEC(struct track *) tracks; /* that follow it */
     UT_hash_handle hh;
 };
 
@@ -156,15 +157,15 @@ struct slot {
     bool optional;
     enum slot_state state;
     struct reason reason;
-    const struct context *context;
-    VEC(struct pin) pins;
-    strvec references;            /* of the recipe, cached for `parsed` */
-    const struct context *parsed; /* whose Dockerfile the references are of */
+    const struct context *context; /* kept while the ref names its commit */
+    VEC(struct pin) pins;          /* of the references; what each means is looked up in each plan */
+    strvec references;             /* of the recipe, kept for `parsed` */
+    const struct context *parsed;  /* whose Dockerfile the references are of */
     char *last_from;              /* the last stage's FROM, normalised */
     char *parse_error;
-    char *key, *inputs;
+    char *key, *inputs;    /* kept while nothing that they are made of changes */
+    int64_t keyed_rebuild; /* `rebuild` as it is in the key */
     struct job *job;
-    bool broken; /* the pins say that a base is blocked */
 };
 
 struct track {
@@ -203,6 +204,7 @@ struct track {
     int64_t wait_due;         /* when the wait for ancestors ends; 0: not waiting */
     bool queued;              /* in the model's list of tracks to plan */
     bool visiting;            /* on the stack of plan_ancestors */
+    bool rebase;              /* its slots' pins were made anew: see track_set_bases */
     int mark;                 /* of the last depth-first walk that met it */
     bool under_way;           /* see track_under_way; as of its last plan */
     enum reason_code asked;   /* what a person asked the next build for; REASON_NONE: nothing */
@@ -365,6 +367,8 @@ struct tag {
 
 struct repository {
     char *name;
+    bool owned;    /* an image publishes here */
+    bool listed;   /* the same, while a new farm.yaml is being linked */
     char *stopped; /* why nothing is published here until a person decides; NULL: it is */
     struct publication *running; /* one at a time */
     VEC(struct track *) tracks;
@@ -441,6 +445,7 @@ struct model {
     VEC(struct slot *) behind;            /* slots that wait for their deadline */
     bool dispatch;                        /* a board or a job changed: try to place jobs */
     int visit;
+    int64_t edges;     /* rises whenever a track is built on other tags than before */
     char *buildah;     /* the newest that a board has; NULL: none known */
     struct turn *turn; /* of the event being applied */
 };
@@ -464,6 +469,8 @@ const char *model_setting(const struct model *m, const char *key);
 void model_set_setting(struct model *m, const char *key, const char *value);
 /* The repository's live object, made when it is new. */
 struct repository *model_repository(struct model *m, const char *name);
+/* Whether an image of the farm publishes to this repository: its tags are never fetched from outside. */
+bool model_owns(const struct model *m, const char *repository);
 /* The node of a tag, made when it is new. */
 struct tag_node *model_node(struct model *m, const char *repository, const char *tag);
 /* Milliseconds that a retry waits after `failures` failures in a row: doubling from 5 s to 5 min. */

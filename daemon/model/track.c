@@ -97,16 +97,25 @@ static void link_slots(struct model *m, struct track *t)
         if (t->slots[p]) {
             t->slots[p]->optional = platformvec_has(&t->image->optional, (enum platform)p);
             t->slots[p]->wanted = offered;
-            t->slots[p]->parsed = NULL;
+            slot_forget(t->slots[p]);
         }
     }
+}
+
+static void set_ref(struct track *t, struct ref *r)
+{
+    if (t->ref)
+        remove_weak(&t->ref->tracks, t);
+    t->ref = r;
+    if (r)
+        vec_push(&r->tracks, t);
 }
 
 void track_link(struct model *m, struct track *t)
 {
     unlink_claims(t);
+    set_ref(t, NULL);
     t->image = farm_image(m->farm, t->image_name);
-    t->ref = NULL;
     if (!t->image)
         return;
     struct ref_reading reading = ref_read(t->image, t->ref_name);
@@ -115,7 +124,7 @@ void track_link(struct model *m, struct track *t)
         t->image = NULL;
         return;
     }
-    t->ref = source_ref(m, t->image->source, t->ref_name);
+    set_ref(t, source_ref(m, t->image->source, t->ref_name));
     str_replace(&t->version, reading.version);
     t->parsed_version = reading.parsed;
     link_slots(m, t);
@@ -142,7 +151,10 @@ static void add_outside(struct track *t, struct base *b)
 
 void track_set_bases(struct model *m, struct track *t)
 {
-    (void)m;
+    if (!t->rebase)
+        return;
+    t->rebase = false;
+    m->edges++;
     VEC_FOREACH (&t->bases, n)
         remove_weak(&(*n)->dependents, t);
     VEC_FOREACH (&t->outside, b)

@@ -1,0 +1,306 @@
+/* What the plan costs on a large farm: 500 images, 2,000 tracks, 6 platforms, 100,000 settled keys. Prints milliseconds,
+ * each beside its aim; one that is far off fails. */
+#include "common/digest.h"
+#include "daemon/model/schedule.h"
+#include "tests/bench/bench_world.h"
+
+#include <malloc.h>
+
+#define IMAGES    500
+#define VERSIONS  4
+#define SOURCES   100
+#define OUTSIDE   20  /* bases from outside */
+#define ROOTS     100 /* images built on those */
+#define KEYS      100000
+#define JOBS_MANY 100000
+/* Noise is no failure: shared machines are slow at times. */
+#define FAR_OFF 3.0
+
+static const enum platform platforms[] = {PLATFORM_AMD64,  PLATFORM_ARM64, PLATFORM_ARM_V7,
+                                          PLATFORM_ARM_V6, PLATFORM_386,   PLATFORM_RISCV64};
+#define PLATFORMS (sizeof(platforms) / sizeof(*platforms))
+
+static bool failed;
+
+static void figure(const char *what, double ms, double aim)
+{
+    printf("%-62s %9.3f ms", what, ms);
+    if (aim > 0)
+        printf("   aim %g ms", aim);
+    putchar('\n');
+    failed = failed || (aim > 0 && ms > FAR_OFF * aim);
+}
+
+/* ---- the farm ---- */
+
+/* Each image has its own file: the commit is the same for all images of a source, the path is not. */
+static const char *dockerfile(const char *commit, void *arg)
+{
+    (void)commit;
+    (void)arg;
+    return "ARG BASE\nARG VERSION=1\n# what most have\nFROM ${BASE}\n"
+           "LABEL org.example.version=$VERSION\n"
+           "RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates \\\n"
+           "    && rm -rf /var/lib/apt/lists/*\nCOPY . /app\nENV PATH=/app/bin:$PATH\n"
+           "WORKDIR /app\nRUN ./configure --prefix=/usr && make && make install\n"
+           "EXPOSE 8080\nUSER nobody\nENTRYPOINT [\"/app/bin/run\"]\n";
+}
+
+static void add_image(struct bench_world *w, int i)
+{
+    char name[32], source[64];
+    snprintf(name, sizeof(name), "image%03d", i);
+    snprintf(source, sizeof(source), "https://git.test/%d.git", i % SOURCES);
+    struct farm_image *image = bench_image(w, name, source, "refs/tags/v*", platforms, PLATFORMS);
+    str_replace(&image->context, name);
+    char *base = i < ROOTS ? xasprintf("docker.io/library/base%d:1", i % OUTSIDE)
+                           : xasprintf("r.test/osf/image%03d:$version", (i - ROOTS) / 4);
+    vec_push(&image->args, (struct farm_pair){xstrdup("BASE"), base});
+    vec_push(&image->args, (struct farm_pair){xstrdup("VERSION"), xstrdup("$version")});
+    vec_push(&image->labels, (struct farm_pair){xstrdup("maintainer"), xstrdup("somebody")});
+}
+
+static void see(struct bench_world *w, int source, const char *moved)
+{
+    char url[64];
+    struct seen_ref refs[VERSIONS] = {0};
+    static const char *const names[VERSIONS] = {"refs/tags/v1.0.0", "refs/tags/v1.1.0",
+                                                "refs/tags/v1.2.0", "refs/tags/v2.0.0"};
+    static const char *const commits[VERSIONS] = {"c0", "c1", "c2", "c3"};
+    snprintf(url, sizeof(url), "https://git.test/%d.git", source);
+    for (int v = 0; v < VERSIONS; v++)
+        refs[v] = (struct seen_ref){names[v], v == 0 && moved ? moved : commits[v], true};
+    model_on_refs(w->m, url, refs, VERSIONS);
+}
+
+/* A second farm.yaml that says the same: what a reload brings. */
+static struct farm *same_farm(struct bench_world *w)
+{
+    struct bench_world other;
+    bench_init(&other);
+    for (int i = 0; i < IMAGES; i++)
+        add_image(&other, i);
+    farm_sort(other.farm);
+    (void)w;
+    return other.farm;
+}
+
+static void make_farm(struct bench_world *w)
+{
+    bench_init(w);
+    w->dockerfile = dockerfile;
+    for (int i = 0; i < IMAGES; i++)
+        add_image(w, i);
+    w->keep_rows = true;
+    bench_start(w);
+    for (int s = 0; s < SOURCES; s++) {
+        bench_begin(w);
+        see(w, s, NULL);
+        bench_end(w);
+    }
+    for (size_t p = 0; p < PLATFORMS; p++) {
+        char name[32];
+        snprintf(name, sizeof(name), "board%zu", p);
+        bench_board(w, name, &platforms[p], 1, 50);
+    }
+    size_t jobs = bench_settle(w);
+    printf("%d images, %d tracks, %zu platforms: %zu jobs built\n", IMAGES, IMAGES * VERSIONS,
+           PLATFORMS, jobs);
+}
+
+/* Settled keys of long ago: rows of jobs as they are, under other keys. */
+static void add_history(struct bench_world *w)
+{
+    size_t jobs = 0, made = 0;
+    VEC(struct bench_row *) old = {0};
+    for (struct bench_row *row = w->rows; row; row = row->hh.next)
+        if (row->change.table == TABLE_JOB)
+            vec_push(&old, row);
+    jobs = old.n;
+    for (; jobs + made < KEYS; made++) {
+        const struct change *from = &old.items[made % old.n]->change;
+        struct change to = *from;
+        char digest[DIGEST_SIZE];
+        to.cells = xcalloc(from->n_cells, sizeof(*to.cells));
+        for (size_t i = 0; i < from->n_cells; i++) {
+            to.cells[i] = from->cells[i];
+            to.cells[i].s = xstrdup(from->cells[i].s);
+        }
+        digest_of(&made, sizeof(made), digest);
+        str_replace(&to.cells[0].s, digest);
+        struct bench_row *row = xnew(struct bench_row);
+        row->key = xasprintf("%d\n%s0", (int)TABLE_JOB, digest);
+        row->change = to;
+        HASH_ADD_KEYPTR(hh, w->rows, row->key, strlen(row->key), row);
+    }
+    vec_free(&old);
+}
+
+/* ---- what is measured ---- */
+
+static void restart(struct bench_world *w)
+{
+    double load, start;
+    model_free(w->m);
+    w->m = NULL;
+    malloc_trim(0);
+    double before = bench_memory();
+    bench_restart(w, &load, &start);
+    figure("load of all rows", load, 0);
+    figure("start: link everything and plan it, nothing cached", start, 0);
+    printf("%-62s %9.1f MiB\n", "memory of the model, 100,000 settled keys",
+           bench_memory() - before);
+}
+
+static void full_plan(struct bench_world *w)
+{
+    double best = 1e9;
+    struct farm *farm = w->farm;
+    bench_effects(w); /* a start looks the bases up */
+    for (int i = 0; i < 5; i++) {
+        struct farm *next = same_farm(w);
+        double begin = bench_now();
+        bench_begin(w);
+        model_on_config(w->m, next);
+        double took = bench_now() - begin;
+        took += bench_end(w);
+        best = took < best ? took : best;
+        farm_free(farm);
+        farm = w->farm = next;
+    }
+    figure("full plan: farm.yaml loaded again, best of 5", best, 50);
+    if (bench_effects(w))
+        printf("the reload decided something\n");
+}
+
+/* ---- one event ---- */
+
+typedef void (*event_fn)(struct bench_world *w, void *arg);
+
+/* The milliseconds of an event with the end of its turn; `jobs` receives how many jobs it made or changed. */
+static double turn(struct bench_world *w, event_fn event, void *arg, size_t *jobs)
+{
+    double begin = bench_now();
+    bench_begin(w);
+    event(w, arg);
+    double took = bench_now() - begin;
+    took += bench_end(w);
+    *jobs = w->jobs_written;
+    return took;
+}
+
+static void event_refs(struct bench_world *w, void *arg)
+{
+    see(w, 50, arg);
+}
+
+static void event_context(struct bench_world *w, void *arg)
+{
+    const struct effect *e = arg;
+    char id[DIGEST_SIZE];
+    digest_of(e->path, strlen(e->path), id);
+    struct context_facts facts = {.exists = true,
+                                  .id = id,
+                                  .dockerfile_text = dockerfile(e->commit, NULL),
+                                  .time = 1600000000,
+                                  .size = 10};
+    model_on_context(w->m, e->source, e->commit, e->path, e->dockerfile, &facts);
+}
+
+static void event_base(struct bench_world *w, void *arg)
+{
+    struct base_child children[PLATFORM_COUNT];
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        children[p] = (struct base_child){(enum platform)p, arg};
+    model_on_base(w->m, "docker.io/library/base7:1", arg, children, PLATFORM_COUNT, false);
+}
+
+static void event_timer(struct bench_world *w, void *arg)
+{
+    model_on_timer(w->m);
+}
+
+static void event_nothing(struct bench_world *w, void *arg)
+{
+    see(w, 51, arg);
+}
+
+/* A moved ref, from the sighting to the published tag. */
+static void ref_moved(struct bench_world *w)
+{
+    size_t jobs, contexts = 0;
+    figure("a poll of one source that sees nothing new", turn(w, event_nothing, NULL, &jobs), 1);
+    double refs = turn(w, event_refs, "moved", &jobs), context = 0;
+    figure("one ref moved that 5 images follow", refs, 1);
+    for (; w->done < w->todo.n; w->done++) {
+        struct effect *e = &w->todo.items[w->done];
+        double took = e->kind == EFFECT_INSPECT ? turn(w, event_context, e, &jobs) : 0;
+        context = took > context ? took : context;
+        contexts += e->kind == EFFECT_INSPECT;
+        effect_done(&w->todo.items[w->done]);
+    }
+    w->todo.n = w->done = 0;
+    printf("%zu contexts, the costliest:\n", contexts);
+    figure("one context read, 6 jobs made", context, 1);
+}
+
+/* Polls and results of the boards while a base's dependents are built. */
+static void base_moved(struct bench_world *w)
+{
+    size_t jobs, n = 0;
+    double took =
+        turn(w, event_base,
+             "sha256:0707070707070707070707070707070707070707070707070707070707070707", &jobs);
+    printf("%zu jobs follow at once:\n", jobs);
+    figure("one base moved", took, 0);
+    figure("its share of one job", took / (double)(jobs ? jobs : 1), 1);
+    double poll = 0, result = 0, polls = 0, publish = 0;
+    for (;;) {
+        VEC_FOREACH (&w->boards, b) {
+            double begin = bench_now();
+            bench_poll(w, b);
+            double one = bench_now() - begin;
+            poll = one > poll ? one : poll;
+            polls++;
+            if (b->leases.n == 0)
+                continue;
+            begin = bench_now();
+            bench_succeed(w, b, 0);
+            one = bench_now() - begin;
+            result = one > result ? one : result;
+            n++;
+        }
+        double begin = bench_now();
+        size_t effects = bench_effects(w);
+        double one = effects ? (bench_now() - begin) / (double)effects : 0;
+        publish = one > publish ? one : publish;
+        w->mono += 1000;
+        bool idle = !effects;
+        VEC_FOREACH (&w->boards, b)
+            idle = idle && !b->leases.n;
+        if (idle)
+            break;
+    }
+    printf("%zu jobs of all that is built on it, the costliest of each:\n", n);
+    figure("one poll (up to 50 leases in its answer)", poll, 0);
+    figure("one result, with what it publishes and grants", result, 1);
+    figure("one step of a publication", publish, 1);
+    figure("one timer", turn(w, event_timer, NULL, &jobs), 1);
+}
+
+int main(void)
+{
+    struct bench_world w;
+    make_farm(&w);
+    add_history(&w);
+    restart(&w);
+    full_plan(&w);
+    w.keep_rows = false;
+    VEC_FOREACH (&w.boards, b)
+        bench_session(&w, b);
+    ref_moved(&w);
+    bench_settle(&w);
+    base_moved(&w);
+    bench_done(&w);
+    return failed;
+}

@@ -131,6 +131,8 @@ void model_on_context_failed(struct model *m, const char *source, const char *co
     c->asked = false;
     c->failures++;
     str_replace(&c->error, error);
+    if (!c->retry_due)
+        vec_push(&m->unread, c);
     c->retry_due = m->mono + model_backoff(c->failures);
     model_timer(m, c->retry_due);
     plan_dependents(m, c);
@@ -165,21 +167,25 @@ const char *model_context_commit(const struct model *m, const char *source, cons
 
 /* A ref by which a track wants a context that could not be read, or NULL: its commit was left behind, and to ask
  * upstream for it again and again would be for nobody. */
-static const char *wanted_by(const struct model *m, const struct context *c)
+static const char *wanted_by(struct model *m, const struct context *c)
 {
-    for (const struct track *t = m->tracks; t; t = t->hh.next)
-        if (t->image && t->ref && !t->ref->deleted && !t->dormant &&
-            str_eq(t->image->source, c->source) && str_eq(t->ref->commit, c->commit))
-            return t->ref_name;
+    for (const struct ref *r = source_get(m, c->source)->refs; r; r = r->hh.next)
+        if (!r->deleted && str_eq(r->commit, c->commit))
+            VEC_FOREACH (&r->tracks, t)
+                if (!(*t)->dormant)
+                    return r->name;
     return NULL;
 }
 
 void context_timer(struct model *m)
 {
-    for (struct context *c = m->contexts; c; c = c->hh.next) {
-        if (!c->retry_due)
+    size_t kept = 0;
+    for (size_t i = 0; i < m->unread.n; i++) {
+        struct context *c = m->unread.items[i];
+        if (c->known || !c->retry_due)
             continue;
         if (c->retry_due > m->mono) {
+            m->unread.items[kept++] = c;
             model_timer(m, c->retry_due);
             continue;
         }
@@ -188,4 +194,5 @@ void context_timer(struct model *m)
         if (ref)
             ask(m, c, ref);
     }
+    m->unread.n = kept;
 }

@@ -1,4 +1,5 @@
 /* The end of the model. */
+#include "common/dockerfile.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -119,6 +120,7 @@ static void free_repositories(struct model *m)
         HASH_DEL(m->repositories, r);
         free(r->name);
         free(r->stopped);
+        vec_free(&r->publications);
         vec_free(&r->tracks);
         free(r);
     }
@@ -150,8 +152,10 @@ void model_free(struct model *m)
     vec_free(&m->ended_attempts);
     vec_free(&m->backing_off);
     vec_free(&m->behind);
+    vec_free(&m->unread);
     for (int p = 0; p < PLATFORM_COUNT; p++)
         vec_free(&m->ready[p]);
     free(m->buildah);
+    dockerfile_free(m->parsed);
     free(m);
 }

@@ -56,7 +56,7 @@ static int add_build_job(struct model *m, struct build_job *bj)
 
 static int add_publication(struct model *m, struct publication *p)
 {
-    HASH_ADD(hh, m->publications, id, sizeof(p->id), p);
+    publication_add(m, p);
     return publication_decode(p);
 }
 

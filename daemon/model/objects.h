@@ -144,6 +144,8 @@ void build_free(struct model *m, struct build *b);
 bool build_active(const struct build *b);
 
 /* ---- publication.c ---- */
+/* Takes a new or loaded publication into the model. */
+void publication_add(struct model *m, struct publication *p);
 /* The publication of that id, or NULL. */
 struct publication *publication_find(const struct model *m, int64_t id);
 /* Decides to publish what `build` made: takes the next generation. `children` is taken over. */

@@ -31,6 +31,12 @@ struct publication *publication_find(const struct model *m, int64_t id)
     return p;
 }
 
+void publication_add(struct model *m, struct publication *p)
+{
+    HASH_ADD(hh, m->publications, id, sizeof(p->id), p);
+    vec_push(&model_repository(m, p->repository)->publications, p);
+}
+
 static void move(struct model *m, struct publication *p, enum publication_state state)
 {
     assert(allowed[p->state] & BIT(state));
@@ -73,12 +79,11 @@ void children_done(childvec *c)
 
 /* ---- making ---- */
 
-static const struct publication *same_children(const struct model *m, const char *repository,
-                                               const childvec *children)
+static const struct publication *same_children(const struct repository *r, const childvec *children)
 {
-    for (const struct publication *p = m->publications; p; p = p->hh.next)
-        if (str_eq(p->repository, repository) && children_equal(&p->child, children))
-            return p;
+    VEC_FOREACH (&r->publications, p)
+        if (children_equal(&(*p)->child, children))
+            return *p;
     return NULL;
 }
 
@@ -115,7 +120,8 @@ struct publication *publication_make(struct model *m, struct track *t, int64_t b
                                      childvec *children, const strvec *tags)
 {
     struct publication *p = xnew(struct publication);
-    const struct publication *same = same_children(m, t->image->repository, children);
+    struct repository *r = model_repository(m, t->image->repository);
+    const struct publication *same = same_children(r, children);
     cleanup_free char *counter = xasprintf("generation %s", t->image->repository);
     p->row.table = TABLE_PUBLICATION;
     p->id = model_next(m, "next publication");
@@ -134,10 +140,10 @@ struct publication *publication_make(struct model *m, struct track *t, int64_t b
     } else {
         publication_serialise(m, t, p);
     }
-    HASH_ADD(hh, m->publications, id, sizeof(p->id), p);
+    publication_add(m, p);
     model_touch(m, p);
     add_tags(m, p, tags);
-    model_repository(m, p->repository)->running = p;
+    r->running = p;
     publication_go_on(m, p);
     return p;
 }
@@ -158,16 +164,12 @@ static void effect_add_tag(struct effect *e, const struct publication_tag *pt)
 }
 
 /* What one of our tags may name without a stranger having been there. */
-static void add_known(const struct model *m, struct effect *e, const struct publication *p)
+static void add_known(struct effect *e, const struct repository *r)
 {
-    for (const struct publication *o = m->publications; o; o = o->hh.next) {
-        if (!str_eq(o->repository, p->repository))
-            continue;
-        if (!strvec_has(&e->known, o->digest))
-            strvec_add(&e->known, o->digest);
-        VEC_FOREACH (&o->child, c)
-            if (!strvec_has(&e->known, c->digest))
-                strvec_add(&e->known, c->digest);
+    VEC_FOREACH (&r->publications, p) {
+        strvec_add(&e->known, (*p)->digest);
+        VEC_FOREACH (&(*p)->child, c)
+            strvec_add(&e->known, c->digest);
     }
 }
 
@@ -202,7 +204,7 @@ void publication_go_on(struct model *m, struct publication *p)
                  (struct effect_child){c->platform, xstrdup(c->digest), xstrdup(c->media_type)});
     if (e->step == PUBLISH_TAG) {
         effect_add_tag(e, next_tag(p));
-        add_known(m, e, p);
+        add_known(e, model_repository(m, p->repository));
         cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
         e->adopt = model_setting(m, adopted) != NULL;
     } else if (e->step == PUBLISH_VERIFY) {
@@ -411,16 +413,14 @@ int model_on_adopt(struct model *m, const char *repository, struct err *err)
 
 void publication_timer(struct model *m)
 {
-    for (struct publication *p = m->publications; p; p = p->hh.next) {
-        if (!p->retry_due)
+    for (struct repository *r = m->repositories; r; r = r->hh.next) {
+        struct publication *p = r->running;
+        if (!p || !p->retry_due)
             continue;
         if (p->retry_due > m->mono) {
             model_timer(m, p->retry_due);
             continue;
         }
-        if (p->state < PUBLICATION_VERIFIED)
-            publication_retry_now(m, p);
-        else
-            p->retry_due = 0;
+        publication_retry_now(m, p);
     }
 }

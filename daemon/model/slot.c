@@ -87,15 +87,17 @@ static void conclude(struct slot *s, enum slot_state state, enum reason_code cod
 static const struct context *find_context(struct model *m, struct slot *s)
 {
     const struct track *t = s->t;
-    if (s->context && str_eq(s->context->commit, t->ref->commit))
+    if (s->context && s->context->known && str_eq(s->context->commit, t->ref->commit))
         return s->context;
-    slot_forget(s);
     cleanup_free char *path = slot_expand(m, s, t->image->context);
     cleanup_free char *dockerfile = t->image->kind == FARM_KIND_DOCKERFILE
                                         ? slot_expand(m, s, t->image->dockerfile)
                                         : xstrdup("");
-    return s->context =
-               context_get(m, t->image->source, t->ref_name, t->ref->commit, path, dockerfile);
+    const struct context *c =
+        context_get(m, t->image->source, t->ref_name, t->ref->commit, path, dockerfile);
+    if (c != s->context)
+        slot_forget(s);
+    return s->context = c;
 }
 
 static bool evaluate_context(struct model *m, struct slot *s)
@@ -154,20 +156,31 @@ static void take_references(struct slot *s, const struct dockerfile_plan *plan)
         str_replace(&s->last_from, plan->references.items[plan->base].name);
 }
 
+/* Fills in m->parsed. */
+static int parse_once(struct model *m, const struct context *c, struct err *err)
+{
+    if (m->parsed_of == c)
+        return 0;
+    dockerfile_free(steal_ptr(m->parsed));
+    m->parsed_of = NULL;
+    int r = dockerfile_parse(c->dockerfile_text, strlen(c->dockerfile_text), &m->parsed, err);
+    if (r == 0)
+        m->parsed_of = c;
+    return r;
+}
+
 static int resolve_dockerfile(struct model *m, struct slot *s,
                               const struct dockerfile_options *options, struct err *err)
 {
-    cleanup_dockerfile struct dockerfile *d = NULL;
     cleanup_dockerfile_plan struct dockerfile_plan plan = {0};
-    const char *text = s->context->dockerfile_text;
-    int r = dockerfile_parse(text, strlen(text), &d, err);
+    int r = parse_once(m, s->context, err);
     if (r < 0)
         return r;
-    r = dockerfile_resolve(d, options, &plan, err);
+    r = dockerfile_resolve(m->parsed, options, &plan, err);
     if (r < 0)
         return r;
     take_references(s, &plan);
-    return m->buildah ? dockerfile_check_buildah(d, &plan, m->buildah, err) : 0;
+    return m->buildah ? dockerfile_check_buildah(m->parsed, &plan, m->buildah, err) : 0;
 }
 
 static void parse_dockerfile(struct model *m, struct slot *s)

@@ -158,9 +158,9 @@ struct slot {
     enum slot_state state;
     struct reason reason;
     const struct context *context; /* kept while the ref names its commit */
-    VEC(struct pin) pins;          /* of the references; what each means is looked up in each plan */
-    strvec references;             /* of the recipe, kept for `parsed` */
-    const struct context *parsed;  /* whose Dockerfile the references are of */
+    VEC(struct pin) pins;         /* of the references; what each means is looked up in each plan */
+    strvec references;            /* of the recipe, kept for `parsed` */
+    const struct context *parsed; /* whose Dockerfile the references are of */
     char *last_from;              /* the last stage's FROM, normalised */
     char *parse_error;
     char *key, *inputs;    /* kept while nothing that they are made of changes */
@@ -371,6 +371,7 @@ struct repository {
     bool listed;   /* the same, while a new farm.yaml is being linked */
     char *stopped; /* why nothing is published here until a person decides; NULL: it is */
     struct publication *running; /* one at a time */
+    VEC(struct publication *) publications;
     VEC(struct track *) tracks;
     UT_hash_handle hh;
 };
@@ -443,11 +444,14 @@ struct model {
     jobvec ready[PLATFORM_COUNT];         /* wanted jobs that wait for a board: see schedule.c */
     jobvec backing_off;                   /* wanted and failed jobs that wait for their time */
     VEC(struct slot *) behind;            /* slots that wait for their deadline */
+    VEC(struct context *) unread;         /* contexts to ask for again when their time comes */
     bool dispatch;                        /* a board or a job changed: try to place jobs */
     int visit;
-    int64_t edges;     /* rises whenever a track is built on other tags than before */
-    char *buildah;     /* the newest that a board has; NULL: none known */
-    struct turn *turn; /* of the event being applied */
+    int64_t edges;                   /* rises whenever a track is built on other tags than before */
+    char *buildah;                   /* the newest that a board has; NULL: none known */
+    struct dockerfile *parsed;       /* of `parsed_of`: the platforms of a track share it */
+    const struct context *parsed_of; /* NULL: none */
+    struct turn *turn;               /* of the event being applied */
 };
 
 /* Marks the object, whose first member is a row, as changed in this turn. */

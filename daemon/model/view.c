@@ -173,12 +173,10 @@ json_t *view_track(struct model *m, const char *id)
 
 /* ---- images and sources ---- */
 
-static json_t *image(struct model *m, const struct farm_image *i)
+/* Takes `tracks` over. */
+static json_t *image(const struct farm_image *i, json_t *tracks)
 {
-    json_t *tracks = json_array(), *platforms = json_array();
-    for (const struct track *t = m->tracks; t; t = t->hh.next)
-        if (t->image == i)
-            json_array_append_new(tracks, track(m, t));
+    json_t *platforms = json_array();
     for (int p = 0; p < PLATFORM_COUNT; p++)
         if (farm_image_offers(i, (enum platform)p))
             json_array_append_new(platforms, json_string(platform_info((enum platform)p)->name));
@@ -190,9 +188,16 @@ static json_t *image(struct model *m, const struct farm_image *i)
 json_t *view_images(struct model *m)
 {
     json_t *list = json_array();
+    json_t **tracks = xcalloc(m->farm->images.n, sizeof(*tracks));
+    for (size_t i = 0; i < m->farm->images.n; i++)
+        tracks[i] = json_array();
     HASH_SORT(m->tracks, track_cmp);
-    VEC_FOREACH (&m->farm->images, i)
-        json_array_append_new(list, image(m, i));
+    for (const struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->image)
+            json_array_append_new(tracks[t->image - m->farm->images.items], track(m, t));
+    for (size_t i = 0; i < m->farm->images.n; i++)
+        json_array_append_new(list, image(&m->farm->images.items[i], tracks[i]));
+    free(tracks);
     return json_pack("{s:o}", "images", list);
 }
 

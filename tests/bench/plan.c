@@ -108,29 +108,35 @@ static void make_farm(struct bench_world *w)
            PLATFORMS, jobs);
 }
 
-/* Settled keys of long ago: rows of jobs as they are, under other keys. */
-static void add_history(struct bench_world *w)
+static void set_cell(struct change *c, const char *name, const char *text)
 {
-    size_t jobs = 0, made = 0;
+    for (size_t i = 0; i < c->n_cells; i++)
+        if (str_eq(table_of(c->table)->columns[i].name, name))
+            str_replace(&c->cells[i].s, text);
+}
+
+/* `n` more rows of jobs, as those are that there are, under other keys; in state `state`, unless that is NULL. */
+static void add_jobs(struct bench_world *w, size_t n, const char *state)
+{
     VEC(struct bench_row *) old = {0};
     for (struct bench_row *row = w->rows; row; row = row->hh.next)
         if (row->change.table == TABLE_JOB)
             vec_push(&old, row);
-    jobs = old.n;
-    for (; jobs + made < KEYS; made++) {
+    for (size_t made = 0; made < n; made++) {
         const struct change *from = &old.items[made % old.n]->change;
-        struct change to = *from;
-        char digest[DIGEST_SIZE];
-        to.cells = xcalloc(from->n_cells, sizeof(*to.cells));
-        for (size_t i = 0; i < from->n_cells; i++) {
-            to.cells[i] = from->cells[i];
-            to.cells[i].s = xstrdup(from->cells[i].s);
-        }
-        digest_of(&made, sizeof(made), digest);
-        str_replace(&to.cells[0].s, digest);
         struct bench_row *row = xnew(struct bench_row);
+        char digest[DIGEST_SIZE];
+        digest_of(&made, sizeof(made), digest);
         row->key = xasprintf("%d\n%s0", (int)TABLE_JOB, digest);
-        row->change = to;
+        row->change = *from;
+        row->change.cells = xcalloc(from->n_cells, sizeof(*from->cells));
+        for (size_t i = 0; i < from->n_cells; i++) {
+            row->change.cells[i] = from->cells[i];
+            row->change.cells[i].s = xstrdup(from->cells[i].s);
+        }
+        set_cell(&row->change, "key", digest);
+        if (state)
+            set_cell(&row->change, "state", state);
         HASH_ADD_KEYPTR(hh, w->rows, row->key, strlen(row->key), row);
     }
     vec_free(&old);
@@ -288,11 +294,55 @@ static void base_moved(struct bench_world *w)
     figure("one timer", turn(w, event_timer, NULL, &jobs), 1);
 }
 
+static void views(struct bench_world *w)
+{
+    double begin = bench_now();
+    json_decref(view_images(w->m));
+    figure("view of all images with their tracks", bench_now() - begin, 0);
+    begin = bench_now();
+    json_decref(view_status(w->m));
+    figure("view of the farm", bench_now() - begin, 0);
+    begin = bench_now();
+    json_decref(view_track(w->m, "image499@v2.0.0"));
+    figure("view of one track", bench_now() - begin, 1);
+}
+
+/* The milliseconds that it takes to give one job to one board while `n` are wanted. */
+static double dispatch(size_t n)
+{
+    struct bench_world w;
+    double load, start, took = 0;
+    size_t polls = 0;
+    bench_init(&w);
+    w.dockerfile = dockerfile;
+    w.keep_rows = true;
+    add_image(&w, 0);
+    bench_start(&w);
+    bench_begin(&w);
+    see(&w, 0, NULL);
+    bench_end(&w);
+    bench_board(&w, "board", platforms, PLATFORMS, 10);
+    bench_settle(&w);
+    add_jobs(&w, n, "wanted");
+    bench_restart(&w, &load, &start);
+    w.keep_rows = false;
+    struct bench_board *b = &w.boards.items[0];
+    bench_session(&w, b);
+    for (; b->leases.n < 10; polls++) {
+        b->slots = (int64_t)b->leases.n + 1; /* one at a time */
+        double begin = bench_now();
+        bench_poll(&w, b);
+        took += bench_now() - begin;
+    }
+    bench_done(&w);
+    return took / (double)polls;
+}
+
 int main(void)
 {
     struct bench_world w;
     make_farm(&w);
-    add_history(&w);
+    add_jobs(&w, KEYS - IMAGES * VERSIONS * PLATFORMS, NULL);
     restart(&w);
     full_plan(&w);
     w.keep_rows = false;
@@ -301,6 +351,9 @@ int main(void)
     ref_moved(&w);
     bench_settle(&w);
     base_moved(&w);
+    views(&w);
     bench_done(&w);
+    figure("dispatch of one job of 10", dispatch(10), 1);
+    figure("dispatch of one job of 100,000", dispatch(JOBS_MANY), 1);
     return failed;
 }

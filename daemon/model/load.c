@@ -139,7 +139,7 @@ int model_load(struct model *m, enum table_id table, const struct cell *cells, s
 static bool *images_unchanged(const struct farm *farm, const struct farm *old)
 {
     bool *same = xcalloc(farm->images.n + 1, sizeof(*same));
-    if (!old || !str_eq(old->registry, farm->registry))
+    if (!old || old == farm || !str_eq(old->registry, farm->registry))
         return same;
     for (size_t i = 0; i < farm->images.n; i++) {
         const struct farm_image *was = farm_image(old, farm->images.items[i].name);
@@ -148,7 +148,7 @@ static bool *images_unchanged(const struct farm *farm, const struct farm *old)
     return same;
 }
 
-/* `old` is the farm before; NULL: nothing is linked yet. */
+/* `old` is the farm before; NULL: nothing is linked yet. One that was changed in place is compared with nothing. */
 static void link_tracks(struct model *m, const struct farm *old)
 {
     cleanup_free bool *same = images_unchanged(m->farm, old);

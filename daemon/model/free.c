@@ -66,6 +66,7 @@ static void track_extra(struct track *t)
     }
     free(t->version);
     free(t->tag_error);
+    free(t->conflict);
     reason_done(&t->reason);
     strvec_done(&t->tags);
     vec_free(&t->claims);

@@ -276,6 +276,9 @@ void model_start(struct model *m)
     link_publications(m);
     resume_waits(m);
     boards_away(m);
+    for (struct source *s = m->sources; s; s = s->hh.next)
+        track_discover(m, s, false); /* farm.yaml may have changed meanwhile */
+    track_maintain(m);
     plan_all(m);
     plan_run(m);
     queue_jobs(m);
@@ -290,6 +293,7 @@ void model_on_config(struct model *m, const struct farm *farm)
     hold_apply(m);
     for (struct source *s = m->sources; s; s = s->hh.next)
         track_discover(m, s, false);
+    track_maintain(m);
     plan_all(m);
 }
 

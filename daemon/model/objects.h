@@ -45,19 +45,30 @@ void base_decode(struct base *b);
 struct track *track_find(const struct model *m, const char *id);
 /* Takes a loaded track into the model. */
 void track_add(struct model *m, struct track *t);
-/* Makes the tracks of the images of a source for its refs, where they are missing. An image whose pattern is new
- * waits until the source is `sighted` with it: which tags are old can be told from all of them only. */
-void track_discover(struct model *m, struct source *s, bool sighted);
 /* Links a track to its image, ref, slots and tags, anew; all that was derived from them is forgotten. */
 void track_link(struct model *m, struct track *t);
-/* A dormant track is kept in date from now on. */
-void track_wake(struct model *m, struct track *t);
 /* Replaces the track's edges to its bases by what its slots' pins say, if those were made anew. */
 void track_set_bases(struct model *m, struct track *t);
 /* Sets the state and reason that people see. */
 void track_state_set(struct model *m, struct track *t, enum track_state state,
                      enum reason_code code, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* ---- discover.c ---- */
+/* Makes the tracks of the images of a source for its refs, where they are missing. An image whose pattern is new
+ * waits until the source is `sighted` with it: which tags are old can be told from all of them only. */
+void track_discover(struct model *m, struct source *s, bool sighted);
+/* Whether the image was never seen with its present pattern and bounds. */
+bool track_image_unseen(const struct model *m, const struct farm_image *image);
+/* A dormant track is kept in date from now on. */
+void track_wake(struct model *m, struct track *t);
+/* A wanted dependent names the tag: wakes the track that owns it; if it is not published yet and nobody who
+ * claims it is kept in date, the one of the highest version. */
+void node_wake(struct model *m, const struct tag_node *n);
+/* The track was published for the first time: `maintain` may put it, or others of its series, to sleep. */
+void track_first_published(struct model *m, struct track *t);
+/* The farm has changed: puts to sleep what `maintain` keeps in date no longer. */
+void track_maintain(struct model *m);
 
 /* ---- platforms.c ---- */
 /* Whether nothing is published without this platform. */

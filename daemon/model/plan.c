@@ -286,6 +286,10 @@ static bool stopped(struct model *m, struct track *t)
     else if (t->deleted || !t->ref)
         track_state_set(m, t, TRACK_DELETED, REASON_REF_DELETED,
                         "%s is gone upstream; its tags stay", t->ref_name);
+    else if (t->out_of_bounds)
+        track_state_set(m, t, TRACK_DORMANT, REASON_OUT_OF_BOUNDS,
+                        "version %s is outside versions: %s; its tags stay", t->version,
+                        t->image->versions);
     else if (t->dormant)
         track_state_set(m, t, TRACK_DORMANT, REASON_DORMANT,
                         "older than what is kept in date; wakes when it moves or is asked for");

@@ -264,10 +264,13 @@ static void verified(struct model *m, struct publication *p)
     struct track *t = track_find(m, p->track_id);
     if (!t)
         return;
+    bool first = !t->publication;
     t->publication = p->id;
     t->last = p;
     model_touch(m, t);
     model_plan_later(m, t);
+    if (first)
+        track_first_published(m, t);
 }
 
 /* ---- tags ---- */

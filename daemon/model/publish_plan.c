@@ -73,10 +73,11 @@ static bool claim_shared(const struct track *t, const struct tag_node *n)
     return false;
 }
 
-/* Whether `rival` may own a tag: only with a publication that is complete. */
+/* Whether `rival` may own a tag: only with a publication that is complete. That its ref was deleted, or that it is
+ * dormant, changes nothing: its tags stay its own. */
 static bool in_the_race(const struct track *rival)
 {
-    return rival->last && rival->image && !rival->retired;
+    return rival->publication && rival->image && !rival->retired;
 }
 
 /* >0 where `a` outranks `b` as the owner of the tag, <0 the other way round, 0: neither. */
@@ -254,6 +255,25 @@ static void show_held(struct model *m, struct track *t)
     track_state_set(m, t, TRACK_HELD, hold.code, "%s", hold.text);
 }
 
+/* Tags that name the right children already become the track's without moving, where it outranks who had them. */
+static void take_over(struct model *m, struct track *t, const strvec *move)
+{
+    if (!t->publication || held(m, t))
+        return;
+    VEC_FOREACH (&t->claims, n) {
+        struct tag *tag = (*n)->current;
+        struct rivalry why = {0};
+        if (!tag || str_eq(tag->track_id, t->id) || strvec_has(move, (*n)->tag) ||
+            !owns(m, t, *n, &why))
+            continue;
+        const struct track *had = track_find(m, tag->track_id);
+        if (had && had->image && !had->retired && rank(t, had, *n) <= 0)
+            continue;
+        str_replace(&tag->track_id, t->id);
+        model_touch(m, tag);
+    }
+}
+
 void plan_publish(struct model *m, struct track *t)
 {
     childvec children = {0};
@@ -261,9 +281,11 @@ void plan_publish(struct model *m, struct track *t)
     struct rivalry why = {0};
     children_wanted(m, t, &children);
     size_t owned = tags_to_move(m, t, &children, &move, &why);
+    str_replace(&t->conflict, NULL);
+    if (why.rival)
+        t->conflict = xasprintf("%s is claimed by %s too", why.conflict->name, why.rival->id);
     if (!owned && why.rival)
-        track_state_set(m, t, TRACK_CONFLICT, REASON_TAG_CONFLICT, "%s is claimed by %s too",
-                        why.conflict->name, why.rival->id);
+        track_state_set(m, t, TRACK_CONFLICT, REASON_TAG_CONFLICT, "%s", t->conflict);
     else if (!owned && why.holder)
         track_state_set(m, t, TRACK_HELD, REASON_HELD, "tag %s stays with %s, which is held",
                         why.stays->tag, why.holder->id);
@@ -273,6 +295,7 @@ void plan_publish(struct model *m, struct track *t)
         show_held(m, t);
     else
         publish(m, t, t->current->id, &children, &move);
+    take_over(m, t, &move);
     children_done(&children);
 }
 

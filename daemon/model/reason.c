@@ -23,6 +23,7 @@ const char *const reason_names[] = {
     [REASON_PINNED] = "pinned",
     [REASON_FROZEN] = "frozen",
     [REASON_DORMANT] = "dormant",
+    [REASON_OUT_OF_BOUNDS] = "out-of-bounds",
     [REASON_REF_DELETED] = "ref-deleted",
     [REASON_NOT_OFFERED] = "not-offered",
     [REASON_RETIRED] = "retired",

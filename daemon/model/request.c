@@ -70,6 +70,9 @@ int command_rebuild(struct model *m, struct track *t, const struct command *c,
                        c->platform ? ", " : "", c->platform ? c->platform : "");
     if (t->deleted)
         return err_set(err, -EBUSY, "%s: its ref %s is gone upstream", t->id, t->ref_name);
+    if (t->out_of_bounds)
+        return err_set(err, -EBUSY, "%s: its version is outside versions: %s", t->id,
+                       t->image->versions);
     if (c->platform && !t->slots[p]->wanted)
         return err_set(err, -EINVAL, "%s is not built for %s", t->id, c->platform);
     trackvec list = {0};

@@ -84,6 +84,9 @@ int command_wake(struct model *m, struct track *t, const struct command *c,
     if (t->deleted && !t->retired)
         return err_set(err, -EBUSY, "%s: its ref %s is gone upstream; push it again", t->id,
                        t->ref_name);
+    if (t->out_of_bounds)
+        return err_set(err, -EBUSY, "%s: its version is outside versions: %s", t->id,
+                       t->image->versions);
     if (!t->dormant && !t->retired) {
         answer_set(a, false, "%s is awake", t->id);
         return 0;

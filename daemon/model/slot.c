@@ -253,21 +253,6 @@ static bool evaluate_references(struct model *m, struct slot *s)
 
 /* ---- what each reference means now ---- */
 
-/* A wanted dependent names the tag: of the tracks that claim it the highest version is woken, if it is dormant. */
-static void wake_claimant(struct model *m, const struct tag_node *n)
-{
-    struct track *best = NULL;
-    VEC_FOREACH (&n->claimants, it) {
-        struct track *t = *it;
-        if (t->deleted || t->retired)
-            continue;
-        if (!best || version_cmp(&t->parsed_version, &best->parsed_version) > 0)
-            best = t;
-    }
-    if (best)
-        track_wake(m, best);
-}
-
 /* Pins it; the key is to be computed again if it pinned something else before. */
 static void pin_set(struct slot *s, struct pin *pin, const char *digest, const char *content)
 {
@@ -282,8 +267,8 @@ static void pin_set(struct slot *s, struct pin *pin, const char *digest, const c
 static bool pin_ours(struct model *m, struct slot *s, struct pin *pin)
 {
     const struct tag *current = pin->node->current;
+    node_wake(m, pin->node);
     if (!current) {
-        wake_claimant(m, pin->node);
         conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s is not published", pin->node->name);
         return false;
     }

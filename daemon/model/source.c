@@ -193,10 +193,7 @@ static void mark_missing(struct model *m, struct source *s, const struct seen_re
 bool model_source_unseen(const struct model *m, const char *source)
 {
     VEC_FOREACH (&m->farm->images, image) {
-        if (!str_eq(image->source, source))
-            continue;
-        cleanup_free char *key = xasprintf("seen/%s", image->name);
-        if (!str_eq(model_setting(m, key), image->ref))
+        if (str_eq(image->source, source) && track_image_unseen(m, image))
             return true;
     }
     return false;

@@ -190,6 +190,7 @@ struct track {
     char *version; /* "" where there is none */
     struct version parsed_version;
     char *tag_error; /* its tags cannot be told; NULL: they can */
+    char *conflict; /* a tag of its is another track's, which claims exactly the same; NULL: none */
     enum track_state state;
     struct reason reason;
     struct reason why; /* the build that is or was last wanted */
@@ -202,6 +203,7 @@ struct track {
     struct build *current;    /* the latest build, while loaded */
     struct publication *last; /* the last verified publication, while loaded */
     int64_t wait_due;         /* when the wait for ancestors ends; 0: not waiting */
+    bool out_of_bounds;       /* its version is outside `versions` */
     bool queued;              /* in the model's list of tracks to plan */
     bool visiting;            /* on the stack of plan_ancestors */
     bool rebase;              /* its slots' pins were made anew: see track_set_bases */

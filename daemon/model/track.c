@@ -1,4 +1,4 @@
-/* Tracks: made from images and refs (design rule 8), linked to their slots, their tags and their bases. */
+/* Tracks: linked to their slots, their tags and their bases. */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
@@ -120,7 +120,8 @@ void track_link(struct model *m, struct track *t)
         return;
     struct ref_reading reading = ref_read(t->image, t->ref_name);
     bool variant = t->variant ? strvec_has(&t->image->variants, t->variant) : !t->image->variants.n;
-    if (reading.verdict != REF_FOLLOWED || !variant) {
+    t->out_of_bounds = reading.verdict == REF_OUT_OF_BOUNDS;
+    if ((reading.verdict != REF_FOLLOWED && !t->out_of_bounds) || !variant) {
         t->image = NULL;
         return;
     }
@@ -170,97 +171,4 @@ void track_set_bases(struct model *m, struct track *t)
                 add_outside(t, pin->base);
         }
     }
-}
-
-/* ---- discovery ---- */
-
-static void make_track(struct model *m, const struct farm_image *image, struct ref *r,
-                       const char *variant, bool dormant)
-{
-    cleanup_free char *id = track_name(image->name, r->name, variant);
-    if (track_find(m, id))
-        return;
-    struct track *t = xnew(struct track);
-    t->row.table = TABLE_TRACK;
-    t->id = steal_ptr(id);
-    t->image_name = xstrdup(image->name);
-    t->ref_name = xstrdup(r->name);
-    t->variant = xstrdup(variant);
-    t->dormant = dormant;
-    t->wait_left = -1;
-    track_add(m, t);
-    model_touch(m, t);
-    track_link(m, t);
-    struct repository *repository = model_repository(m, image->repository);
-    vec_push(&repository->tracks, t);
-    model_plan_later(m, t);
-}
-
-static void make_tracks(struct model *m, const struct farm_image *image, struct ref *r,
-                        bool dormant)
-{
-    if (!image->variants.n)
-        make_track(m, image, r, NULL, dormant);
-    VEC_FOREACH (&image->variants, variant)
-        make_track(m, image, r, *variant, dormant);
-}
-
-struct candidate {
-    struct ref *ref;
-    struct version version;
-};
-
-static int candidate_cmp(const void *a, const void *b)
-{
-    const struct candidate *x = a, *y = b;
-    bool px = version_is_prerelease(&x->version), py = version_is_prerelease(&y->version);
-    if (px != py)
-        return px ? 1 : -1; /* releases first */
-    return -version_cmp(&x->version, &y->version);
-}
-
-/* The first sight of an image's pattern: of tags, only the newest few are built unasked. */
-static bool dormant_at_first_sight(const struct farm_image *image, const struct ref *r, size_t rank)
-{
-    return str_starts(r->name, "refs/tags/") && image->history != FARM_HISTORY_ALL &&
-           rank >= (size_t)image->history;
-}
-
-static void discover_image(struct model *m, const struct farm_image *image, struct source *s,
-                           bool sighted)
-{
-    cleanup_free char *key = xasprintf("seen/%s", image->name);
-    bool first = !str_eq(model_setting(m, key), image->ref);
-    if (first && !sighted)
-        return;
-    VEC(struct candidate) found = {0};
-    for (struct ref *r = s->refs; r; r = r->hh.next) {
-        struct ref_reading reading = ref_read(image, r->name);
-        if (reading.verdict == REF_FOLLOWED && !r->deleted)
-            vec_push(&found, (struct candidate){r, reading.parsed});
-    }
-    if (found.n)
-        qsort(found.items, found.n, sizeof(*found.items), candidate_cmp);
-    for (size_t i = 0; i < found.n; i++)
-        make_tracks(m, image, found.items[i].ref,
-                    first && dormant_at_first_sight(image, found.items[i].ref, i));
-    if (first && found.n)
-        model_set_setting(m, key, image->ref);
-    vec_free(&found);
-}
-
-void track_discover(struct model *m, struct source *s, bool sighted)
-{
-    VEC_FOREACH (&m->farm->images, image)
-        if (str_eq(image->source, s->url))
-            discover_image(m, image, s, sighted);
-}
-
-void track_wake(struct model *m, struct track *t)
-{
-    if (!t->dormant)
-        return;
-    t->dormant = false;
-    model_touch(m, t);
-    model_plan_later(m, t);
 }

@@ -135,8 +135,11 @@ static json_t *attention(const struct model *m)
     for (const struct track *t = m->tracks; t; t = t->hh.next)
         if (t->state == TRACK_FAILED || t->state == TRACK_BLOCKED || t->state == TRACK_CONFLICT)
             attend(list, "track", t->id, reason_names[t->reason.code], t->reason.text);
-    for (const struct track *t = m->tracks; t; t = t->hh.next)
+    for (const struct track *t = m->tracks; t; t = t->hh.next) {
         attend_stale(list, t);
+        if (t->conflict && t->state != TRACK_CONFLICT)
+            attend(list, "track", t->id, reason_names[REASON_TAG_CONFLICT], t->conflict);
+    }
     for (const struct board *b = m->boards; b; b = b->hh.next)
         if (b->state == BOARD_OFFLINE || b->state == BOARD_QUARANTINED)
             attend_board(m, list, b);

@@ -164,6 +164,30 @@ void world_see(struct world *w, const char *source, const char *ref, const char 
     world_end(w);
 }
 
+void world_see_all(struct world *w, const char *source, const char *commit, const char *const *refs)
+{
+    VEC(struct seen_ref) seen = {0};
+    for (; *refs; refs++)
+        vec_push(&seen, (struct seen_ref){.name = *refs, .commit = commit, .descends = true});
+    world_begin(w, 1);
+    model_on_refs(w->m, source, seen.items, seen.n);
+    world_end(w);
+    vec_free(&seen);
+}
+
+bool world_attention(struct world *w, const char *code)
+{
+    json_t *view = view_status(w->m), *a;
+    size_t i;
+    bool found = false;
+    json_array_foreach (json_object_get(view, "attention"), i, a)
+        found =
+            found ||
+            str_eq(json_string_value(json_object_get(json_object_get(a, "reason"), "code")), code);
+    json_decref(view);
+    return found;
+}
+
 static bool take_effect(struct world *w, enum effect_kind kind, struct effect *ret)
 {
     for (size_t i = 0; i < w->todo.n; i++) {

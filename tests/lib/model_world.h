@@ -33,6 +33,9 @@ void world_begin(struct world *w, int64_t ms);
 void world_end(struct world *w);
 /* A poll of `source` sees one ref. */
 void world_see(struct world *w, const char *source, const char *ref, const char *commit);
+/* A poll of `source` sees these refs, all at `commit`; NULL ends them. */
+void world_see_all(struct world *w, const char *source, const char *commit,
+                   const char *const *refs);
 /* Carries out every inspection that is asked for: the context of a commit is "sha256:" and the commit's name
  * repeated; `dockerfile` is the text of all of them, or NULL. Returns how many. */
 int world_inspect(struct world *w, const char *dockerfile);
@@ -56,6 +59,8 @@ void world_fail(struct world *w, const struct wire_lease *lease, enum wire_failu
 /* Polls with every board and lets every lease succeed with content made from its key, inspects, publishes, until
  * nothing is left to do. Returns the number of jobs done. */
 int world_settle(struct world *w, const char *dockerfile);
+/* Whether something that wants attention has that reason code. */
+bool world_attention(struct world *w, const char *code);
 /* The state of a track, by name. */
 const char *world_track_state(struct world *w, const char *id);
 /* Ends everything. */

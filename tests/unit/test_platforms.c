@@ -77,19 +77,6 @@ static const char *child(struct world *w, enum platform p)
     return publication_child(tag_find(w->m, "r.test/osf/base", "latest")->shown, p)->digest;
 }
 
-static bool attention(struct world *w, const char *code)
-{
-    json_t *view = view_status(w->m), *a;
-    size_t i;
-    bool found = false;
-    json_array_foreach (json_object_get(view, "attention"), i, a)
-        found =
-            found ||
-            str_eq(json_string_value(json_object_get(json_object_get(a, "reason"), "code")), code);
-    json_decref(view);
-    return found;
-}
-
 static void test_optional_does_not_gate_and_publishes_again(void **state)
 {
     struct world w;
@@ -119,17 +106,17 @@ static void test_the_last_good_child_stays_and_becomes_stale(void **state)
     assert_false(slot_stale(track(&w)->slots[PLATFORM_ARM64]));
     world_restart(&w); /* what is left is stored */
     world_wait(&w, 6 * HOUR - 1000);
-    assert_false(attention(&w, "stale"));
+    assert_false(world_attention(&w, "stale"));
     world_wait(&w, 1000);
     assert_true(slot_stale(track(&w)->slots[PLATFORM_ARM64]));
-    assert_true(attention(&w, "stale"));
+    assert_true(world_attention(&w, "stale"));
     world_restart(&w);
-    assert_true(attention(&w, "stale"));
+    assert_true(world_attention(&w, "stale"));
     /* its success publishes again, and it is up to date */
     world_board(&w, "one");
     finish(&w, "linux/arm64", true);
     assert_string_not_equal(child(&w, PLATFORM_ARM64), old);
-    assert_false(attention(&w, "stale"));
+    assert_false(world_attention(&w, "stale"));
     world_done(&w);
 }
 

@@ -1,0 +1,230 @@
+/* Which refs become tracks, and which tracks are kept in date (design rule 8).
+ *
+ * At the first sight of an image's pattern every ref that it follows becomes a track, all in one turn: of tags, the
+ * newest few (`history`) are active, the others dormant; branches are all active; `maintain` leaves the highest
+ * of each series active. A ref that appears later is active, and is published once in any case. When a version is
+ * published for the first time, `maintain` puts the lower ones of its series to sleep, itself if there is a
+ * higher one. A dormant track wakes when its ref moves, when a wanted dependent names a tag that is its, or
+ * when a person asks. One whose version is outside `versions` is not kept in date as long as it is. */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/tagging.h"
+
+static void make_track(struct model *m, const struct farm_image *image, struct ref *r,
+                       const char *variant, bool dormant)
+{
+    cleanup_free char *id = track_name(image->name, r->name, variant);
+    if (track_find(m, id))
+        return;
+    struct track *t = xnew(struct track);
+    t->row.table = TABLE_TRACK;
+    t->id = steal_ptr(id);
+    t->image_name = xstrdup(image->name);
+    t->ref_name = xstrdup(r->name);
+    t->variant = xstrdup(variant);
+    t->dormant = dormant;
+    t->wait_left = -1;
+    track_add(m, t);
+    model_touch(m, t);
+    track_link(m, t);
+    struct repository *repository = model_repository(m, image->repository);
+    vec_push(&repository->tracks, t);
+    model_plan_later(m, t);
+}
+
+static void make_tracks(struct model *m, const struct farm_image *image, struct ref *r,
+                        bool dormant)
+{
+    if (!image->variants.n)
+        make_track(m, image, r, NULL, dormant);
+    VEC_FOREACH (&image->variants, variant)
+        make_track(m, image, r, *variant, dormant);
+}
+
+/* ---- first sight ---- */
+
+struct candidate {
+    struct ref *ref;
+    struct version version;
+};
+
+/* Releases before prereleases, then the higher version. */
+static int newer(const struct version *a, const struct version *b)
+{
+    bool pa = version_is_prerelease(a), pb = version_is_prerelease(b);
+    if (pa != pb)
+        return pa ? -1 : 1;
+    return version_cmp(a, b);
+}
+
+static int candidate_cmp(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    return -newer(&x->version, &y->version);
+}
+
+/* Whether one of the `n` candidates, which are those that are newer, makes `c` an older one of its series. */
+static bool series_has_newer(const struct farm_image *image, const struct candidate *newer_ones,
+                             size_t n, const struct candidate *c)
+{
+    for (size_t i = 0; i < n; i++)
+        if (version_same_series(&newer_ones[i].version, &c->version, image->maintain))
+            return true;
+    return false;
+}
+
+/* What the image was last seen with: another pattern or other bounds make for another first sight. */
+static char *sight_of(const struct farm_image *image)
+{
+    return image->versions ? xasprintf("%s %s", image->ref, image->versions) : xstrdup(image->ref);
+}
+
+bool track_image_unseen(const struct model *m, const struct farm_image *image)
+{
+    cleanup_free char *key = xasprintf("seen/%s", image->name), *sight = sight_of(image);
+    return !str_eq(model_setting(m, key), sight);
+}
+
+static void note_sight(struct model *m, const struct farm_image *image)
+{
+    cleanup_free char *key = xasprintf("seen/%s", image->name), *sight = sight_of(image);
+    model_set_setting(m, key, sight);
+}
+
+static void discover_image(struct model *m, const struct farm_image *image, struct source *s,
+                           bool sighted)
+{
+    bool first = track_image_unseen(m, image);
+    if (first && !sighted)
+        return;
+    VEC(struct candidate) found = {0};
+    for (struct ref *r = s->refs; r; r = r->hh.next) {
+        struct ref_reading reading = ref_read(image, r->name);
+        if (reading.verdict == REF_FOLLOWED && !r->deleted)
+            vec_push(&found, (struct candidate){r, reading.parsed});
+    }
+    if (found.n)
+        qsort(found.items, found.n, sizeof(*found.items), candidate_cmp);
+    int active_tags = 0;
+    for (size_t i = 0; i < found.n; i++) {
+        const struct candidate *c = &found.items[i];
+        bool is_tag = str_starts(c->ref->name, "refs/tags/");
+        bool dormant =
+            series_has_newer(image, found.items, i, c) ||
+            (is_tag && image->history != FARM_HISTORY_ALL && active_tags >= image->history);
+        active_tags += is_tag && !dormant;
+        make_tracks(m, image, c->ref, first && dormant);
+    }
+    if (first && found.n)
+        note_sight(m, image);
+    vec_free(&found);
+}
+
+void track_discover(struct model *m, struct source *s, bool sighted)
+{
+    VEC_FOREACH (&m->farm->images, image)
+        if (str_eq(image->source, s->url))
+            discover_image(m, image, s, sighted);
+}
+
+/* ---- sleeping ---- */
+
+static bool wants_it(const struct track *dependent)
+{
+    return dependent->image && !dependent->dormant && !dependent->deleted &&
+           !dependent->out_of_bounds;
+}
+
+/* Whether something that is kept in date is built on a tag that is the track's. */
+static bool needed(const struct track *t)
+{
+    VEC_FOREACH (&t->claims, it) {
+        const struct tag_node *n = *it;
+        if (!n->current || !str_eq(n->current->track_id, t->id))
+            continue;
+        VEC_FOREACH (&n->dependents, d)
+            if (*d != t && wants_it(*d))
+                return true;
+    }
+    return false;
+}
+
+static void sleep_unless_needed(struct model *m, struct track *t)
+{
+    if (t->dormant || needed(t))
+        return;
+    t->dormant = true;
+    model_touch(m, t);
+    model_plan_later(m, t);
+}
+
+/* Whether `maintain` keeps `newest` in date instead of `t`. */
+static bool supersedes(const struct track *newest, const struct track *t)
+{
+    return newest != t && newest->image == t->image && newest->publication && !newest->deleted &&
+           !newest->retired && !newest->out_of_bounds && str_eq(newest->variant, t->variant) &&
+           t->parsed_version.parts && newest->parsed_version.parts &&
+           version_same_series(&newest->parsed_version, &t->parsed_version, t->image->maintain) &&
+           newer(&newest->parsed_version, &t->parsed_version) > 0;
+}
+
+void track_first_published(struct model *m, struct track *t)
+{
+    if (!t->image || t->image->maintain == FARM_MAINTAIN_PATCH)
+        return;
+    VEC_FOREACH (&model_repository(m, t->image->repository)->tracks, it) {
+        if (supersedes(*it, t))
+            sleep_unless_needed(m, t);
+        else if ((*it)->publication && supersedes(t, *it))
+            sleep_unless_needed(m, *it);
+    }
+}
+
+/* `maintain` was made stricter: as if each version had been published just now. */
+static void apply_maintain(struct model *m, const struct farm_image *image)
+{
+    VEC_FOREACH (&model_repository(m, image->repository)->tracks, t)
+        if ((*t)->image == image && (*t)->publication && !(*t)->dormant)
+            track_first_published(m, *t);
+}
+
+void track_maintain(struct model *m)
+{
+    static const char *const names[] = {"patch", "minor", "major"};
+    VEC_FOREACH (&m->farm->images, image) {
+        cleanup_free char *key = xasprintf("maintain/%s", image->name);
+        const char *was = model_setting(m, key), *is = names[image->maintain];
+        if (str_eq(was ? was : names[FARM_MAINTAIN_PATCH], is))
+            continue;
+        model_set_setting(m, key, is);
+        apply_maintain(m, image);
+    }
+}
+
+/* ---- waking ---- */
+
+void track_wake(struct model *m, struct track *t)
+{
+    if (!t->dormant)
+        return;
+    t->dormant = false;
+    model_touch(m, t);
+    model_plan_later(m, t);
+}
+
+void node_wake(struct model *m, const struct tag_node *n)
+{
+    struct track *best = NULL;
+    VEC_FOREACH (&n->claimants, it) {
+        struct track *t = *it;
+        if (t->deleted || t->retired || t->out_of_bounds)
+            continue;
+        if (n->current ? str_eq(n->current->track_id, t->id)
+                       : !best || newer(&t->parsed_version, &best->parsed_version) > 0)
+            best = t;
+        if (!n->current && !t->dormant)
+            return; /* it is kept in date, and will publish the tag */
+    }
+    if (best)
+        track_wake(m, best);
+}

@@ -1,0 +1,159 @@
+/* Design rule 3: who owns a tag. */
+#include "daemon/model/objects.h"
+#include "tests/lib/model_world.h"
+
+#define SOURCE "https://git.test/a.git"
+#define REPO   "r.test/osf/tool"
+#define REFS(...)                                                                                  \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
+#define TAG(v) "refs/tags/v" v
+
+static void begin(struct world *w)
+{
+    world_init(w);
+    struct farm_image *image = world_image(w, "tool", SOURCE, "refs/tags/v*", "./mk");
+    str_replace(&image->tags.items[0], "$version");
+    strvec_add(&image->tags, "$major.$minor");
+    strvec_add(&image->tags, "latest");
+    world_start(w);
+    world_board(w, "one");
+}
+
+static const char *owner(struct world *w, const char *tag)
+{
+    const struct tag *t = tag_find(w->m, REPO, tag);
+    return t ? t->track_id : "";
+}
+
+static void see(struct world *w, const char *commit, const char *const *refs)
+{
+    world_see_all(w, SOURCE, commit, refs);
+    world_settle(w, NULL);
+}
+
+static void test_the_highest_published_version_owns(void **state)
+{
+    struct world w;
+    begin(&w);
+    see(&w, "c1", REFS(TAG("1.4.0")));
+    assert_string_equal(owner(&w, "latest"), "tool@v1.4.0");
+    see(&w, "c1", REFS(TAG("1.4.0"), TAG("1.3.9")));
+    assert_string_equal(owner(&w, "latest"), "tool@v1.4.0");
+    assert_string_equal(owner(&w, "1.3"), "tool@v1.3.9");
+    see(&w, "c1", REFS(TAG("1.4.0"), TAG("1.3.9"), TAG("1.4.1")));
+    assert_string_equal(owner(&w, "latest"), "tool@v1.4.1");
+    assert_string_equal(owner(&w, "1.4"), "tool@v1.4.1");
+    assert_string_equal(owner(&w, "1.4.0"), "tool@v1.4.0");
+    see(&w, "c1", REFS(TAG("1.4.0"), TAG("1.3.9"), TAG("1.4.1"), TAG("2.0.0-rc1")));
+    assert_string_equal(owner(&w, "latest"), "tool@v1.4.1");
+    assert_string_equal(owner(&w, "2.0.0-rc1"), "tool@v2.0.0-rc1");
+    world_done(&w);
+}
+
+/* A higher version that does not build takes nothing. */
+static void test_only_a_complete_publication_takes_a_tag(void **state)
+{
+    struct world w;
+    begin(&w);
+    see(&w, "c1", REFS(TAG("1.4.0")));
+    world_see_all(&w, SOURCE, "c2", REFS(TAG("1.4.0"), TAG("1.5.0")));
+    world_inspect(&w, NULL);
+    for (int i = 0; i < 2; i++) {
+        struct wire_poll_response got = world_poll(&w, "one");
+        VEC_FOREACH (&got.leases, lease)
+            if (strstr(lease->job.track, "1.5.0"))
+                world_fail(&w, lease, WIRE_FAILURE_RECIPE);
+            else
+                world_succeed(&w, lease, lease->job.key);
+        wire_poll_response_done(&got);
+    }
+    world_settle(&w, NULL);
+    assert_string_equal(world_track_state(&w, "tool@v1.5.0"), "failed");
+    assert_string_equal(owner(&w, "latest"), "tool@v1.4.0");
+    world_done(&w);
+}
+
+static void test_a_deleted_ref_stops_and_its_tags_stay_owned(void **state)
+{
+    struct world w;
+    begin(&w);
+    see(&w, "c1", REFS(TAG("1.4.0"), TAG("1.3.0")));
+    see(&w, "c1", REFS(TAG("1.4.0"), TAG("1.3.0"), TAG("1.5.0")));
+    see(&w, "c1", REFS(TAG("1.4.0"), TAG("1.3.0")));
+    assert_string_equal(world_track_state(&w, "tool@v1.5.0"), "published"); /* one sighting */
+    see(&w, "c1", REFS(TAG("1.4.0"), TAG("1.3.0")));
+    assert_string_equal(world_track_state(&w, "tool@v1.5.0"), "deleted");
+    see(&w, "c2", REFS(TAG("1.4.0"), TAG("1.3.0"))); /* 1.4.0 is built anew */
+    assert_string_equal(owner(&w, "latest"), "tool@v1.5.0");
+    assert_string_equal(owner(&w, "1.5"), "tool@v1.5.0");
+    world_restart(&w);
+    world_settle(&w, NULL);
+    assert_string_equal(owner(&w, "latest"), "tool@v1.5.0");
+    assert_string_equal(world_track_state(&w, "tool@v1.5.0"), "deleted");
+    world_done(&w);
+}
+
+static void test_two_that_claim_exactly_one_tag_conflict(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "tool", SOURCE, "refs/heads/master", "./mk");
+    struct farm_image *second =
+        world_image(&w, "other", "https://git.test/b.git", "refs/heads/master", "./mk");
+    str_replace(&second->repository, REPO);
+    world_start(&w);
+    world_board(&w, "one");
+    world_see(&w, SOURCE, "refs/heads/master", "c1");
+    world_settle(&w, NULL);
+    world_see(&w, "https://git.test/b.git", "refs/heads/master", "b1");
+    world_settle(&w, NULL);
+    assert_string_equal(owner(&w, "latest"), "tool@master");
+    assert_string_equal(world_track_state(&w, "tool@master"), "published");
+    assert_string_equal(world_track_state(&w, "other@master"), "conflict");
+    assert_string_equal(world_text(&w, "other@master", "reason", "code"), "tag-conflict");
+    assert_string_equal(world_text(&w, "other@master", "reason", "text"),
+                        REPO ":latest is claimed by tool@master too");
+    world_restart(&w);
+    world_see(&w, SOURCE, "refs/heads/master", "c2");
+    world_settle(&w, NULL);
+    assert_string_equal(owner(&w, "latest"), "tool@master");
+    world_done(&w);
+}
+
+/* It publishes what it owns alone, and says what it does not own. */
+static void test_a_conflict_about_one_of_two_tags_is_told(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "tool", SOURCE, "refs/heads/master", "./mk");
+    struct farm_image *second =
+        world_image(&w, "other", "https://git.test/b.git", "refs/heads/master", "./mk");
+    str_replace(&second->repository, REPO);
+    strvec_add(&second->tags, "own");
+    world_start(&w);
+    world_board(&w, "one");
+    world_see(&w, SOURCE, "refs/heads/master", "c1");
+    world_settle(&w, NULL);
+    assert_false(world_attention(&w, "tag-conflict"));
+    world_see(&w, "https://git.test/b.git", "refs/heads/master", "b1");
+    world_settle(&w, NULL);
+    assert_string_equal(owner(&w, "own"), "other@master");
+    assert_string_equal(owner(&w, "latest"), "tool@master");
+    assert_true(world_attention(&w, "tag-conflict"));
+    world_done(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_highest_published_version_owns),
+        cmocka_unit_test(test_only_a_complete_publication_takes_a_tag),
+        cmocka_unit_test(test_a_deleted_ref_stops_and_its_tags_stay_owned),
+        cmocka_unit_test(test_two_that_claim_exactly_one_tag_conflict),
+        cmocka_unit_test(test_a_conflict_about_one_of_two_tags_is_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

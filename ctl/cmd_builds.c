@@ -212,11 +212,42 @@ static void print_cells(struct ctl *ctl, const json_t *cells)
     table_free(t);
 }
 
+static void line_hold(struct ctl *ctl, const json_t *hold)
+{
+    line(ctl, "hold", INK_YELLOW, j_str(hold, "text"));
+    line_time(ctl, "", j_int(hold, "held_at", 0));
+}
+
+static void print_publications(struct ctl *ctl, const json_t *list)
+{
+    struct table *t = table_new(">PUBLICATION|>GENERATION|PUBLISHED|INDEX|PLATFORMS", ctl->colors);
+    size_t i, k;
+    json_t *p, *platform;
+    json_array_foreach (list, i, p) {
+        char ago[FORMAT_MAX], digest[FORMAT_MAX];
+        cleanup_strbuf struct strbuf platforms = {0};
+        json_array_foreach (j_of(p, "platforms"), k, platform)
+            strbuf_addf(&platforms, "%s%s", k ? " " : "",
+                        short_platform(json_string_value(platform)));
+        table_cell(t, INK_BOLD, "%" PRId64, j_int(p, "id", 0));
+        table_cell(t, INK_PLAIN, "%" PRId64, j_int(p, "generation", 0));
+        table_cell(t, INK_PLAIN, "%s",
+                   format_ago(j_int(p, "published_at", 0), clock_wall_ms(), ago));
+        table_cell(t, INK_DIM, "%s", format_digest(j_str(p, "digest"), digest));
+        table_cell(t, INK_PLAIN, "%s", strbuf_str(&platforms));
+    }
+    if (json_array_size(list))
+        putchar('\n');
+    table_print(t, stdout);
+    table_free(t);
+}
+
 static void show_track(struct ctl *ctl, const json_t *track)
 {
     const json_t *publication = j_of(track, "publication");
     line(ctl, "track", INK_BOLD, j_str(track, "id"));
     line_state(ctl, track);
+    line_hold(ctl, j_of(track, "hold"));
     line(ctl, "why built", INK_PLAIN, j_reason(track, "why"));
     line(ctl, "ref", INK_PLAIN, j_str(track, "ref"));
     line(ctl, "commit", INK_PLAIN, j_str(track, "commit"));
@@ -229,6 +260,7 @@ static void show_track(struct ctl *ctl, const json_t *track)
         line(ctl, i ? "" : "bases", INK_PLAIN, j_str(base, "reference"));
     line_list(ctl, "dependents", j_of(track, "dependents"));
     print_cells(ctl, j_of(track, "cells"));
+    print_publications(ctl, j_of(track, "publications"));
     if (json_array_size(j_of(track, "builds")))
         putchar('\n');
     print_builds(ctl, j_of(track, "builds"));

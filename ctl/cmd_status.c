@@ -98,7 +98,15 @@ static void print_reasons(struct ctl *ctl, const json_t *tracks)
     json_t *track;
     json_array_foreach (tracks, i, track) {
         const char *state = j_str(track, "state"), *reason = j_reason(track, "reason");
-        if (!*reason || str_eq(state, "published") || str_eq(state, "dormant"))
+        const char *hold = j_str(j_of(track, "hold"), "text");
+        bool frozen = str_eq(j_str(j_of(track, "hold"), "code"), "frozen"); /* told once, for all */
+        bool quiet =
+            str_eq(state, "published") || str_eq(state, "dormant") || str_eq(state, "retired");
+        if (*hold && !frozen && !str_eq(hold, reason)) {
+            print_ink(stdout, ctl->colors, INK_BOLD, "%s", j_str(track, "id"));
+            printf(" %s\n", hold);
+        }
+        if (!*reason || quiet)
             continue;
         print_ink(stdout, ctl->colors, INK_BOLD, "%s", j_str(track, "id"));
         fputs(" ", stdout);
@@ -122,7 +130,9 @@ static void print_counts(struct ctl *ctl, const json_t *status)
     printf(", up %s\n",
            format_duration(j_int(status, "now_at", 0) - j_int(status, "started_at", 0), buf));
     if (j_true(status, "frozen"))
-        print_ink(stdout, ctl->colors, INK_YELLOW, "The farm is frozen: nothing is published.\n");
+        print_ink(stdout, ctl->colors, INK_YELLOW, "Nothing is published: %s.\n",
+                  *j_str(j_of(status, "freeze"), "text") ? j_str(j_of(status, "freeze"), "text")
+                                                         : "the farm is frozen");
     if (*j_str(status, "stalled"))
         print_ink(stdout, ctl->colors, INK_RED, "The store takes nothing: %s\n",
                   j_str(status, "stalled"));

@@ -25,7 +25,7 @@ struct ctl {
     int n_args;
     char **args;
     bool follow, no_cache;
-    const char *platform, *track, *file, *attempt;
+    const char *platform, *track, *file, *attempt, *reason;
     long limit, before;
 };
 
@@ -76,6 +76,16 @@ int cmd_show(struct ctl *ctl);
 int cmd_logs(struct ctl *ctl);
 /* build again. */
 int cmd_rebuild(struct ctl *ctl);
+/* hold, release, promote, retire, wake: what its name says, of one track. */
+int cmd_track_command(struct ctl *ctl);
+/* freeze, thaw. */
+int cmd_farm_command(struct ctl *ctl);
+/* pin, rollback: return to a publication. */
+int cmd_return(struct ctl *ctl);
+/* try again what has failed. */
+int cmd_retry(struct ctl *ctl);
+/* who did what. */
+int cmd_actions(struct ctl *ctl);
 /* cancel a build or a job. */
 int cmd_cancel(struct ctl *ctl);
 /* the boards, or a new one. */
@@ -86,6 +96,11 @@ int cmd_sources(struct ctl *ctl);
 int cmd_poll(struct ctl *ctl);
 /* check a configuration. */
 int cmd_check(struct ctl *ctl);
+
+/* ctl/cmd_command.c */
+
+/* The body of a command: who asks, --reason, --platform. The caller owns it. */
+json_t *ctl_command_body(struct ctl *ctl);
 
 /* ctl/resolve.c */
 

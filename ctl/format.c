@@ -100,8 +100,9 @@ enum ink state_ink(const char *state)
         {"draining", INK_YELLOW}, {"lost", INK_YELLOW},     {"failed", INK_RED},
         {"blocked", INK_RED},     {"conflict", INK_RED},    {"offline", INK_RED},
         {"failing", INK_RED},     {"quarantined", INK_RED}, {"cancelled", INK_DIM},
-        {"superseded", INK_DIM},  {"dormant", INK_DIM},     {"deleted", INK_DIM},
-        {"unknown", INK_DIM},     {"not-offered", INK_DIM}, {"new", INK_DIM},
+        {"superseded", INK_DIM},  {"dormant", INK_DIM},     {"retired", INK_DIM},
+        {"deleted", INK_DIM},     {"unknown", INK_DIM},     {"not-offered", INK_DIM},
+        {"new", INK_DIM},
     };
     for (size_t i = 0; i < sizeof(inks) / sizeof(*inks); i++)
         if (strcmp(inks[i].state, state) == 0)

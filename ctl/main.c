@@ -26,10 +26,18 @@ enum option_id {
     OPT_BEFORE,
     OPT_FILE,
     OPT_ATTEMPT,
+    OPT_REASON,
 };
 
 /* Bits of the options that belong to some commands only. */
-enum { TAKES_FOLLOW = 1, TAKES_NO_CACHE = 2, TAKES_PLATFORM = 4, TAKES_PAGE = 8, TAKES_FILE = 16 };
+enum {
+    TAKES_FOLLOW = 1,
+    TAKES_NO_CACHE = 2,
+    TAKES_PLATFORM = 4,
+    TAKES_PAGE = 8,
+    TAKES_FILE = 16,
+    TAKES_REASON = 32,
+};
 
 static const struct option long_options[] = {
     {"help", no_argument, NULL, OPT_HELP},
@@ -48,8 +56,11 @@ static const struct option long_options[] = {
     {"before", required_argument, NULL, OPT_BEFORE},
     {"file", required_argument, NULL, OPT_FILE},
     {"secret-file", required_argument, NULL, OPT_FILE},
+    {"reason", required_argument, NULL, OPT_REASON},
     {NULL, 0, NULL, 0},
 };
+
+#define REASON_HELP "  --reason TEXT   why; kept with who and when (sheafctl actions)\n"
 
 struct command {
     const char *name;
@@ -89,6 +100,41 @@ static const struct command commands[] = {
      "  --platform P    this platform only\n"},
     {"cancel", cmd_cancel, 1, 2, TAKES_PLATFORM, "cancel BUILD | JOB | BUILD|TRACK PLATFORM",
      "cancel a build, or one job of it", ""},
+    {"hold", cmd_track_command, 1, 1, TAKES_REASON, "hold [--reason TEXT] TRACK|IMAGE",
+     "build a track, and publish nothing of it",
+     "What is being published already is finished. A tag that the track has stays with "
+     "it.\n" REASON_HELP},
+    {"release", cmd_track_command, 1, 1, TAKES_REASON, "release TRACK|IMAGE",
+     "end a hold, a pin or a rollback: the newest build is published", REASON_HELP},
+    {"freeze", cmd_farm_command, 0, 0, TAKES_REASON, "freeze [--reason TEXT]", "hold every track",
+     REASON_HELP},
+    {"thaw", cmd_farm_command, 0, 0, TAKES_REASON, "thaw", "end the freeze", REASON_HELP},
+    {"pin", cmd_return, 2, 2, TAKES_REASON, "pin [--reason TEXT] TRACK|IMAGE PUBLICATION|DIGEST",
+     "let a track's tags go to a publication, and stay there",
+     "Publications are numbered, or named by the beginning of their index's digest; sheafctl show "
+     "TRACK\nlists them.\n" REASON_HELP},
+    {"rollback", cmd_return, 1, 2, TAKES_REASON,
+     "rollback [--reason TEXT] TRACK|IMAGE [PUBLICATION|DIGEST]",
+     "return a track's tags to an older publication, and hold them there",
+     "Without a publication: to the one before the newest. It builds on, and publishes nothing "
+     "until it\nis released or promoted.\n" REASON_HELP},
+    {"promote", cmd_track_command, 1, 1, TAKES_REASON, "promote TRACK|IMAGE",
+     "publish what a track built last, hold or not",
+     "The hold stays, for the next build. Where another track has a tag that this one may claim as "
+     "well,\nit becomes this one's.\n" REASON_HELP},
+    {"retry", cmd_retry, 1, 2, TAKES_PLATFORM | TAKES_REASON,
+     "retry TRACK|IMAGE | JOB | BUILD|TRACK PLATFORM",
+     "try again now what has failed or waits for its next try", REASON_HELP},
+    {"retire", cmd_track_command, 1, 1, TAKES_PLATFORM | TAKES_REASON,
+     "retire [--platform P] TRACK|IMAGE", "build a track no more, or drop one of its platforms",
+     "A retired track owns no tags: those that others claim go to them, the rest stay as they "
+     "are.\n"
+     "  --platform P    only this platform is dropped, from the next index on\n" REASON_HELP},
+    {"wake", cmd_track_command, 1, 1, TAKES_PLATFORM | TAKES_REASON,
+     "wake [--platform P] TRACK|IMAGE", "keep a dormant or retired track in date",
+     "  --platform P    only this platform, which was retired\n" REASON_HELP},
+    {"actions", cmd_actions, 0, 0, TAKES_PAGE, "actions [--track ID] [-n N] [--before ACTION]",
+     "who changed what, when and why, newest first", ""},
     {"boards", cmd_boards, 0, 2, TAKES_FILE, "boards [add NAME [--file PATH]]",
      "the boards; or make one known",
      "boards add makes a board known, or gives it a new secret; the old one is void.\n"
@@ -188,6 +234,10 @@ static int take_command_option(struct ctl *ctl, int id, unsigned *takes)
     case OPT_PLATFORM:
         ctl->platform = optarg;
         *takes |= TAKES_PLATFORM;
+        return CTL_OK;
+    case OPT_REASON:
+        ctl->reason = optarg;
+        *takes |= TAKES_REASON;
         return CTL_OK;
     case OPT_FILE:
         ctl->file = optarg;

@@ -196,6 +196,30 @@ static void get_builds(struct http_call *call, void *data)
                          http_call_query(call, "track"), got_builds, q);
 }
 
+static void got_actions(void *data, json_t *rows, const struct err *err)
+{
+    struct question *q = data;
+    if (!answerable(q, rows, err))
+        return;
+    size_t n = json_array_size(rows);
+    json_t *last = n ? json_object_get(json_array_get(rows, n - 1), "id") : NULL;
+    bool more = (int64_t)n == q->number && last;
+    answer(q, json_pack("{s:o,s:O}", "actions", rows, "next", more ? last : json_null()));
+}
+
+static void get_actions(struct http_call *call, void *data)
+{
+    struct coordinator *c = data;
+    int64_t limit, before;
+    if (!query_number(call, "limit", 1, BUILDS_MAX, BUILDS_DEFAULT, &limit) ||
+        !query_number(call, "before", 1, INT64_MAX, 0, &before))
+        return;
+    struct question *q = ask(c, call, NULL);
+    q->number = limit;
+    store_history_actions(api_status_history(coordinator_api(c)), limit, before,
+                          http_call_query(call, "track"), got_actions, q);
+}
+
 static void got_build(void *data, json_t *rows, const struct err *err)
 {
     struct question *q = data;
@@ -340,8 +364,20 @@ static const struct http_route routes[] = {
     {"GET", "/v1/jobs/{key}/log", get_log, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/boards", get_boards, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/sources", get_sources, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/actions", get_actions, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/events", get_events, HTTP_TAKES_NONE, 0, 0},
     {"POST", "/v1/tracks/{id}/rebuild", api_rebuild, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/hold", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/release", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/pin", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/rollback", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/promote", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/retry", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/retire", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/wake", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/jobs/{key}/retry", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/freeze", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/thaw", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/builds/{id}/cancel", api_cancel_build, HTTP_TAKES_BUFFERED, 65536,
      HTTP_ROUTE_WRITE},
     {"POST", "/v1/jobs/{key}/cancel", api_cancel_job, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},

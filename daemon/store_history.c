@@ -138,6 +138,12 @@ static const char results_sql[] =
     "'packages', json(r.packages), 'build_root', json(r.build_root)) FROM result r "
     "WHERE r.job_key = ?3 ORDER BY r.attempt DESC LIMIT 1";
 
+static const char actions_sql[] =
+    "SELECT json_object('id', a.id, 'done_at', a.at, 'by', a.who, 'command', a.verb, 'track', "
+    "a.track, "
+    "'job', a.job, 'reason', a.reason, 'text', a.text) FROM action a "
+    "WHERE (?1 = 0 OR a.id < ?1) AND (?3 IS NULL OR a.track = ?3) ORDER BY a.id DESC LIMIT ?2";
+
 /* ---- running one ---- */
 
 static int collect(struct query *q, sqlite3_stmt *stmt)
@@ -242,6 +248,12 @@ void store_history_builds(struct store_history *h, int64_t limit, int64_t before
                           store_rows_fn done, void *data)
 {
     start(h, builds_sql, before, limit, track, done, data);
+}
+
+void store_history_actions(struct store_history *h, int64_t limit, int64_t before,
+                           const char *track, store_rows_fn done, void *data)
+{
+    start(h, actions_sql, before, limit, track, done, data);
 }
 
 void store_history_build(struct store_history *h, int64_t id, store_rows_fn done, void *data)

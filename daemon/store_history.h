@@ -19,6 +19,9 @@ typedef void (*store_rows_fn)(void *data, json_t *rows, const struct err *err);
 /* The newest `limit` builds with ids below `before` (0: from the newest), of one track (NULL: of all). */
 void store_history_builds(struct store_history *h, int64_t limit, int64_t before, const char *track,
                           store_rows_fn done, void *data);
+/* The newest `limit` records of what people did, as above. */
+void store_history_actions(struct store_history *h, int64_t limit, int64_t before,
+                           const char *track, store_rows_fn done, void *data);
 /* One build, whose jobs are whole with their attempts; an empty array: no such build. */
 void store_history_build(struct store_history *h, int64_t id, store_rows_fn done, void *data);
 /* The attempts of a job, oldest first. */

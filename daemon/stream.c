@@ -67,14 +67,15 @@ static json_t *what_changed(const bool tables[TABLE_COUNT])
 {
     static const struct {
         const char *what;
-        enum table_id tables[6];
+        enum table_id tables[7];
         size_t n;
     } groups[] = {
         {"boards", {TABLE_BOARD, TABLE_ATTEMPT}, 2},
         {"builds", {TABLE_BUILD, TABLE_BUILD_JOB, TABLE_PUBLICATION}, 3},
         {"images",
-         {TABLE_TRACK, TABLE_SLOT, TABLE_JOB, TABLE_TAG, TABLE_PUBLICATION, TABLE_BUILD},
-         6},
+         {TABLE_TRACK, TABLE_SLOT, TABLE_JOB, TABLE_TAG, TABLE_PUBLICATION, TABLE_BUILD,
+          TABLE_ACTION},
+         7},
         {"jobs", {TABLE_JOB, TABLE_ATTEMPT}, 2},
         {"sources", {TABLE_SOURCE, TABLE_REF, TABLE_CONTEXT}, 3},
     };

@@ -49,12 +49,12 @@ static void fill(struct hold *h, enum reason_code code, const char *by, const ch
 
 bool hold_of(struct model *m, const struct track *t, struct hold *ret)
 {
-    if (t->held) {
+    if (t && t->held) {
         cleanup_free char *what =
             t->pinned ? xasprintf("pinned to publication %" PRId64, t->pinned) : xstrdup("held");
         fill(ret, t->pinned ? REASON_PINNED : REASON_HELD, t->held_by, t->hold_reason, NULL, what);
         ret->at = t->held_at;
-    } else if (t->image && t->image->hold) {
+    } else if (t && t->image && t->image->hold) {
         *ret = (struct hold){.code = REASON_HELD, .text = xstrdup("farm.yaml holds the image")};
     } else if (model_setting(m, FROZEN_AT)) {
         fill(ret, REASON_FROZEN, model_setting(m, FROZEN_BY), model_setting(m, FROZEN_WHY),

@@ -12,7 +12,8 @@ struct hold {
 
 /* Whether the track is held: by a person, by its image's entry, or with all others by a freeze. */
 bool held(struct model *m, const struct track *t);
-/* As held; describes the hold that counts first. The caller ends *ret (hold_done) when it is true. */
+/* As held; describes the hold that counts first; without a track, the freeze. The caller ends *ret (hold_done) when it
+ * is true. */
 bool hold_of(struct model *m, const struct track *t, struct hold *ret);
 /* Frees it; leaves it empty. */
 void hold_done(struct hold *h);

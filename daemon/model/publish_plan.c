@@ -316,7 +316,7 @@ static struct publication *return_target(struct model *m, const struct track *t)
         return NULL;
     if (t->pinned)
         return hold_pinned(m, t);
-    return (t->deleted || t->dormant) && !held(m, t) ? t->last : NULL;
+    return (t->deleted || t->dormant || t->out_of_bounds) && !held(m, t) ? t->last : NULL;
 }
 
 bool plan_return(struct model *m, struct track *t)

@@ -94,6 +94,10 @@ int command_wake(struct model *m, struct track *t, const struct command *c,
     t->dormant = t->retired = false;
     model_touch(m, t);
     publication_reconsider(m, t->image->repository);
-    answer_set(a, true, "%s is kept in date", t->id);
+    if (t->deleted)
+        answer_set(a, true, "%s owns its tags again; its ref %s is gone upstream", t->id,
+                   t->ref_name);
+    else
+        answer_set(a, true, "%s is kept in date", t->id);
     return 0;
 }

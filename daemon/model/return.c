@@ -16,28 +16,33 @@
 
 /* ---- which publication ---- */
 
+/* All of its repository, by number. */
+#define EACH_PUBLICATION(m, t, it)                                                                 \
+    VEC_FOREACH (&model_repository(m, (t)->image->repository)->publications, it)
+
 static bool done_by(const struct publication *p, const struct track *t)
 {
-    return p->state == PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) &&
-           str_eq(p->repository, t->image->repository);
+    return p->state == PUBLICATION_VERIFIED && str_eq(p->track_id, t->id);
 }
 
 /* What the track published last of its own, not by a return: the one of its latest build. */
-static struct publication *newest(const struct model *m, const struct track *t)
+static struct publication *newest(struct model *m, const struct track *t)
 {
     struct publication *best = NULL;
-    for (struct publication *p = m->publications; p; p = p->hh.next)
-        if (done_by(p, t) && (!best || p->build > best->build))
-            best = p;
+    EACH_PUBLICATION(m, t, p)
+    if (done_by(*p, t) && (!best || (*p)->build > best->build))
+        best = *p;
     return best;
 }
 
 /* The last one before it that has other children. */
-static struct publication *one_before(const struct model *m, const struct track *t,
+static struct publication *one_before(struct model *m, const struct track *t,
                                       const struct publication *last)
 {
     struct publication *best = NULL;
-    for (struct publication *p = m->publications; p; p = p->hh.next) {
+    EACH_PUBLICATION(m, t, it)
+    {
+        struct publication *p = *it;
         if (!done_by(p, t) || children_equal(&p->child, &last->child))
             continue;
         if (!best || p->build > best->build || (p->build == best->build && p->id > best->id))
@@ -46,12 +51,12 @@ static struct publication *one_before(const struct model *m, const struct track 
     return best;
 }
 
-static char *list_all(const struct model *m, const struct track *t)
+static char *list_all(struct model *m, const struct track *t)
 {
     struct strbuf list = {0};
-    for (const struct publication *p = m->publications; p; p = p->hh.next)
-        if (done_by(p, t))
-            strbuf_addf(&list, "%s%" PRId64, list.n ? ", " : "", p->id);
+    EACH_PUBLICATION(m, t, p)
+    if (done_by(*p, t))
+        strbuf_addf(&list, "%s%" PRId64, list.n ? ", " : "", (*p)->id);
     return list.n ? strbuf_steal(&list) : xstrdup("none");
 }
 
@@ -65,11 +70,13 @@ static bool named(const struct publication *p, const char *name)
 }
 
 /* By number, or by the beginning of the index's digest; of several with one digest, the last. */
-static int find(const struct model *m, const struct track *t, const char *name,
-                struct publication **ret, struct err *err)
+static int find(struct model *m, const struct track *t, const char *name, struct publication **ret,
+                struct err *err)
 {
     struct publication *found = NULL;
-    for (struct publication *p = m->publications; p; p = p->hh.next) {
+    EACH_PUBLICATION(m, t, it)
+    {
+        struct publication *p = *it;
         if (!done_by(p, t) || !named(p, name))
             continue;
         if (found && !str_eq(found->digest, p->digest))

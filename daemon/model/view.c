@@ -1,6 +1,7 @@
 /* What people see of images, tracks and sources; docs/api.md says what each member means. */
 #include "daemon/model/view.h"
 
+#include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "sheaf-config.h"
@@ -29,6 +30,19 @@ static json_t *publication(const struct publication *p)
     return json_pack("{s:I,s:I,s:s,s:o}", "id", (json_int_t)p->id, "generation",
                      (json_int_t)p->generation, "digest", p->digest, "published_at",
                      view_time(p->state == PUBLICATION_VERIFIED ? p->finished_at : 0));
+}
+
+json_t *view_hold(struct model *m, const struct track *t)
+{
+    struct hold h = {0};
+    if (!hold_of(m, t, &h))
+        return json_null();
+    json_t *view =
+        json_pack("{s:s,s:s,s:o,s:o,s:o,s:o}", "code", reason_names[h.code], "text", h.text, "by",
+                  view_text(h.by), "reason", view_text(h.why), "held_at", view_time(h.at),
+                  "publication", t && t->pinned ? json_integer(t->pinned) : json_null());
+    hold_done(&h);
+    return view;
 }
 
 /* ---- cells ---- */
@@ -110,11 +124,12 @@ static json_t *track(struct model *m, const struct track *t)
         json_array_append_new(tags, json_string(*tag));
     const struct build *b = t->current;
     return json_pack(
-        "{s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:b,s:o,s:o,s:o}", "id", t->id, "image",
+        "{s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "id", t->id, "image",
         t->image_name, "ref", t->ref_name, "variant", view_text(t->variant), "version",
         view_text(t->version), "commit", view_text(t->ref ? t->ref->commit : NULL), "state",
         track_state_names[t->state], "reason", view_reason(t->reason.code, t->reason.text), "why",
-        b ? view_reason(b->why_code, b->why) : json_null(), "tags", tags, "held", t->held, "build",
+        b ? view_reason(b->why_code, b->why) : json_null(), "tags", tags, "held",
+        t->held || (t->image && t->image->hold), "hold", view_hold(m, t), "build",
         t->build ? json_integer(t->build) : json_null(), "publication", publication(t->last),
         "cells", cells);
 }
@@ -160,6 +175,32 @@ static json_t *dependents_of(const struct track *t)
     return list;
 }
 
+static json_t *platforms_of(const struct publication *p)
+{
+    json_t *list = json_array();
+    VEC_FOREACH (&p->child, c)
+        json_array_append_new(list, json_string(platform_info(c->platform)->name));
+    return list;
+}
+
+/* What its tags can return to. */
+static json_t *publications_of(struct model *m, const struct track *t)
+{
+    json_t *list = json_array();
+    if (!t->image)
+        return list;
+    VEC_FOREACH (&model_repository(m, t->image->repository)->publications, it) {
+        const struct publication *p = *it;
+        if (p->state != PUBLICATION_VERIFIED || !str_eq(p->track_id, t->id))
+            continue;
+        json_t *view = publication(p);
+        json_object_set_new(view, "build", json_integer(p->build));
+        json_object_set_new(view, "platforms", platforms_of(p));
+        json_array_insert_new(list, 0, view);
+    }
+    return list;
+}
+
 json_t *view_track(struct model *m, const char *id)
 {
     const struct track *t = track_find(m, id);
@@ -168,6 +209,7 @@ json_t *view_track(struct model *m, const char *id)
     json_t *view = track(m, t);
     json_object_set_new(view, "bases", bases_of(m, t));
     json_object_set_new(view, "dependents", dependents_of(t));
+    json_object_set_new(view, "publications", publications_of(m, t));
     return view;
 }
 

@@ -11,6 +11,8 @@ json_t *view_time(int64_t at);
 json_t *view_text(const char *s);
 /* {code, text}, or null for REASON_NONE. */
 json_t *view_reason(enum reason_code code, const char *text);
+/* What holds the track (without one: all of them), or null. */
+json_t *view_hold(struct model *m, const struct track *t);
 /* Why a job waits, runs or failed. */
 json_t *view_job_reason(struct model *m, const struct job *j);
 /* Whether the board that has or had the job emulates its platform. */

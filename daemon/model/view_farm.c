@@ -1,4 +1,5 @@
 /* What people see of jobs, boards and the farm as a whole; docs/api.md says what each member means. */
+#include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/view.h"
 #include "sheaf-config.h"
@@ -187,9 +188,10 @@ json_t *view_status(struct model *m)
     for (const struct source *s = m->sources; s; s = s->hh.next)
         failing += s->error != NULL;
     json_t *running = json_array(), *jobs = job_counts(m, running);
-    return json_pack("{s:s,s:b,s:n,s:o,s:o,s:{s:I,s:I},s:{s:I,s:I},s:o,s:o}", "version",
-                     SHEAF_VERSION, "frozen", m->farm->freeze, "stalled", "tracks", track_counts(m),
-                     "jobs", jobs, "boards", "total", (json_int_t)HASH_COUNT(m->boards), "online",
-                     online, "sources", "total", (json_int_t)m->farm->sources.n, "failing", failing,
-                     "running", running, "attention", attention(m));
+    return json_pack("{s:s,s:b,s:o,s:n,s:o,s:o,s:{s:I,s:I},s:{s:I,s:I},s:o,s:o}", "version",
+                     SHEAF_VERSION, "frozen", frozen(m), "freeze", view_hold(m, NULL), "stalled",
+                     "tracks", track_counts(m), "jobs", jobs, "boards", "total",
+                     (json_int_t)HASH_COUNT(m->boards), "online", online, "sources", "total",
+                     (json_int_t)m->farm->sources.n, "failing", failing, "running", running,
+                     "attention", attention(m));
 }

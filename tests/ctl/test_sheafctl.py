@@ -11,7 +11,8 @@ from fake_coordinator import ROOT, FakeCoordinator
 from farm import CTL
 
 pytestmark = pytest.mark.quick
-COMMANDS = ["status", "tracks", "builds", "show", "logs", "rebuild", "cancel", "boards", "sources", "poll", "check"]
+COMMANDS = ["status", "tracks", "builds", "show", "logs", "rebuild", "hold", "release", "freeze", "thaw", "pin", "rollback", "promote",
+            "retry", "retire", "wake", "actions", "cancel", "boards", "sources", "poll", "check"]
 AMD64 = 0
 
 
@@ -43,7 +44,8 @@ def schema(name):
 @pytest.mark.parametrize("args,name", [
     (["status"], "status"), (["tracks"], "tracks"), (["builds"], "builds"), (["show", "17"], "build_whole"),
     (["show", "minideb@master:trixie"], "track_whole"), (["show", "17", "arm64"], "job"), (["boards"], "boards"),
-    (["sources"], "sources"), (["rebuild", "alpine@v3.19"], "rebuild"), (["poll", "minideb"], "poll"), (["boards", "add", "x"], "board_secret")])
+    (["sources"], "sources"), (["rebuild", "alpine@v3.19"], "rebuild"), (["poll", "minideb"], "poll"), (["hold", "alpine@v3.19"], "command"),
+    (["actions"], "actions"), (["boards", "add", "x"], "board_secret")])
 def test_json_is_the_answer_of_the_schema(fake, args, name):
     schema(name).validate(json.loads(said(ctl(fake, "--json", *args))))
 
@@ -79,6 +81,27 @@ def test_what_changes(fake):
     assert [p[:2] for p in fake.data.posts] == [
         ("/v1/tracks/nginx-coap-proxy@v1.4.0/rebuild", {"no_cache": True, "platform": "linux/arm64"}), ("/v1/builds/17/cancel", {}),
         (f"/v1/jobs/{fake.data.tracks()[1]['cells'][AMD64]['job']}/cancel", {})]
+
+
+@pytest.mark.parametrize("args,path,body", [
+    (["hold", "alpine@v3.19", "--reason", "an audit"], "/v1/tracks/alpine@v3.19/hold", {"reason": "an audit"}),
+    (["release", "nginx-coap-proxy"], "/v1/tracks/nginx-coap-proxy@v1.4.0/release", {}),
+    (["freeze", "--reason", "a move"], "/v1/freeze", {"reason": "a move"}), (["thaw"], "/v1/thaw", {}),
+    (["pin", "alpine@v3.19", "7"], "/v1/tracks/alpine@v3.19/pin", {"publication": "7"}),
+    (["rollback", "alpine@v3.19"], "/v1/tracks/alpine@v3.19/rollback", {}),
+    (["rollback", "alpine@v3.19", "sha256:0123456"], "/v1/tracks/alpine@v3.19/rollback", {"publication": "sha256:0123456"}),
+    (["promote", "alpine@v3.19"], "/v1/tracks/alpine@v3.19/promote", {}), (["retry", "alpine@v3.19"], "/v1/tracks/alpine@v3.19/retry", {}),
+    (["retry", "sha256:00"], "/v1/jobs/sha256:00/retry", {}), (["wake", "alpine@v3.19"], "/v1/tracks/alpine@v3.19/wake", {}),
+    (["retire", "alpine@v3.19", "--platform", "linux/arm64"], "/v1/tracks/alpine@v3.19/retire", {"platform": "linux/arm64"})])
+def test_commands(fake, args, path, body):
+    assert said(ctl(fake, *args)) == f"{args[0]}: done\n"
+    (asked, sent, _), = fake.data.posts
+    assert asked == path and {k: v for k, v in sent.items() if k != "by"} == body and sent["by"]
+
+
+def test_the_record(fake):
+    out = said(ctl(fake, "actions", "--track", "alpine@v3.19"))
+    assert "ann (uid 0)" in out and "it is held" in out and "an audit" in out
 
 
 def test_a_board_gets_its_secret_in_a_file(fake, tmp_path):

@@ -58,7 +58,7 @@ class Data:
         track = f"{image}@{ref.split('/')[-1]}" + (f":{variant}" if variant else "")
         return {"id": track, "image": image, "ref": ref, "variant": variant, "version": version, "commit": "8f3c" * 10,
                 "state": state, "reason": why_state, "why": reason("input-changed", "context changed from 1f0c to 8f3c"), "tags": tags,
-                "held": False, "build": 17, "publication": published and {
+                "held": False, "hold": None, "build": 17, "publication": published and {
                     "id": 9, "generation": 12, "digest": digest(track), "published_at": published},
                 "cells": [self._cell(track, p, (states or {}).get(p, "succeeded"), why_state) for p in P]}
 
@@ -81,7 +81,7 @@ class Data:
                 for t in self.tracks() for c in t["cells"] if c["state"] == "running"]
 
     def status(self):
-        return {"version": "0.1.0", "started_at": self.began - 3600000 * 30, "now_at": now(), "frozen": False, "stalled": None,
+        return {"version": "0.1.0", "started_at": self.began - 3600000 * 30, "now_at": now(), "frozen": False, "freeze": None, "stalled": None,
                 "tracks": {"published": 2, "building": 1, "failed": 1, "waiting": 1},
                 "jobs": {"wanted": 1, "leased": 0, "running": len(self.brief())}, "boards": {"total": 4, "online": 3},
                 "sources": {"total": 3, "failing": 1}, "running": self.brief(),
@@ -175,6 +175,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(200, f.read(), "text/html; charset=utf-8")
         elif len(parts) == 2 and parts[1] in lists:
             self.answer(200, lists[parts[1]]())
+        elif url.path == "/v1/actions":
+            self.answer(200, {"actions": [{"id": 5, "done_at": now(), "by": "ann (uid 0)", "command": "hold", "job": None,
+                                           "track": query.get("track", ["alpine@v3.20"])[0], "reason": "an audit", "text": "it is held"}],
+                              "next": None})
         elif parts[1] == "builds" and len(parts) == 2:
             found = [b for b in d.builds() if b["track"] == query.get("track", [b["track"]])[0]]
             n = int(query.get("limit", ["50"])[0])
@@ -185,7 +189,7 @@ class Handler(BaseHTTPRequestHandler):
         elif parts[1] == "tracks":
             found = next((t for t in d.tracks() if t["id"] == parts[2]), None)
             self.one(f"track {parts[2]}", found and {**found, "bases": [{"reference": "docker.io/library/debian:bookworm",
-                     "digest": digest("b"), "track": None}], "dependents": [], "builds": d.builds()[:1]})
+                     "digest": digest("b"), "track": None}], "dependents": [], "builds": d.builds()[:1], "publications": []})
         elif parts[1] == "jobs" and len(parts) == 3:
             self.one(f"job {parts[2]}", d.job(parts[2]))
         elif parts[1] == "jobs" and d.job(parts[2]):
@@ -224,6 +228,11 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(409, {"error": "build 15 has ended", "field": None})
             else:
                 self.answer(200, {kind[:-1]: what})
+        elif re.fullmatch("/v1/(tracks/.*/(hold|release|pin|rollback|promote|retry|retire|wake)|jobs/.*/retry|freeze|thaw)", path):
+            parts = path.split("/")
+            self.answer(200, {"command": parts[-1], "track": parts[3] if parts[2] == "tracks" else None,
+                              "job": parts[3] if parts[2] == "jobs" else None, "changed": True, "text": f"{parts[-1]}: done",
+                              "tracks": [], "action": 5})
         elif path == "/v1/sources/poll":
             known = {s["url"] for s in d.sources()} | {i["name"] for i in d.images}
             self.answer(202, {"source": body["source"]}) if body["source"] in known else self.missing(f"source {body['source']}")

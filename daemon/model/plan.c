@@ -87,6 +87,9 @@ static bool in_cycle(struct model *m, struct track *t)
 
 bool track_under_way(struct model *m, const struct track *t)
 {
+    const struct publication *running = publish_running(m, t);
+    if (running && !running->failures)
+        return true;
     switch (t->state) {
     case TRACK_WAITING:
         return t->reason.code == REASON_INSPECTING || t->reason.code == REASON_RESOLVING_BASE ||
@@ -331,7 +334,8 @@ static void plan_track(struct model *m, struct track *t)
     t->queued = false;
     bool was = t->under_way;
     decide(m, t);
-    plan_return(m, t);
+    if (!plan_return(m, t))
+        plan_show_running(m, t);
     t->under_way = track_under_way(m, t);
     if (was != t->under_way)
         tell_dependents(m, t);

@@ -33,6 +33,10 @@ void plan_publish(struct model *m, struct track *t);
 /* A track that a person returned to an older publication, or that has stopped: its tags name that, or its last one.
  * Sets state and reason, and returns true, while they do not. */
 bool plan_return(struct model *m, struct track *t);
+/* The publication of the track that runs, or NULL. */
+const struct publication *publish_running(struct model *m, const struct track *t);
+/* A publication that runs is told of where the track is at rest otherwise: held, stopped, failed. */
+void plan_show_running(struct model *m, struct track *t);
 /* Whether some tag that the track owns would move if it were not held; its latest build is done. */
 bool publish_pending(struct model *m, struct track *t);
 /* Whether `owner` keeps `t` from the tag though `t` ranks no lower: a tag conflict, or a held track's tag. */

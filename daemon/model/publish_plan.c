@@ -214,6 +214,20 @@ static void show_publishing(struct model *m, struct track *t, const struct publi
                         (long long)p->generation);
 }
 
+const struct publication *publish_running(struct model *m, const struct track *t)
+{
+    const struct publication *p =
+        t->image ? model_repository(m, t->image->repository)->running : NULL;
+    return p && str_eq(p->track_id, t->id) ? p : NULL;
+}
+
+void plan_show_running(struct model *m, struct track *t)
+{
+    const struct publication *p = publish_running(m, t);
+    if (p && t->state != TRACK_WAITING && t->state != TRACK_BUILDING)
+        show_publishing(m, t, p);
+}
+
 static void publish(struct model *m, struct track *t, int64_t build, childvec *children,
                     const strvec *move)
 {

@@ -303,13 +303,13 @@ static void get_job(struct http_call *call, void *data)
 /* ---- logs and events ---- */
 
 /* An attempt that is over and never wrote a byte has no file. */
-static void answer_no_log(struct http_call *call, const char *key, int64_t attempt, bool live)
+static void answer_no_log(struct http_call *call, const char *key, int64_t attempt, bool known)
 {
     char id[32];
     snprintf(id, sizeof(id), "%" PRId64, attempt);
     const struct http_field fields[] = {
         {"Content-Type", "text/plain; charset=utf-8"}, {"Sheaf-Attempt", id}, {0}};
-    if (attempt && !live)
+    if (known)
         http_respond(call, 200, fields, "", 0);
     else
         http_respond_error(call, 404, NULL, "job '%s' has no log yet", key);
@@ -319,16 +319,15 @@ static void get_log(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *key = http_call_param(call, "key"), *follow = http_call_query(call, "follow");
-    int64_t attempt, offset, size;
-    if (!query_number(call, "attempt", 1, INT64_MAX, model_last_attempt(coordinator_model(c), key),
-                      &attempt) ||
+    int64_t attempt, offset, size, last = model_last_attempt(coordinator_model(c), key);
+    if (!query_number(call, "attempt", 1, INT64_MAX, last, &attempt) ||
         !query_number(call, "offset", 0, INT64_MAX, 0, &offset))
         return;
     cleanup_free char *lease = xasprintf("L%" PRId64, attempt);
     int fd = -1;
-    bool live = model_live_attempt(coordinator_model(c), key) == attempt;
-    if (!attempt || logs_open(coordinator_logs(c), lease, &fd, &size, NULL) < 0) {
-        answer_no_log(call, key, attempt, live);
+    bool live = attempt && model_live_attempt(coordinator_model(c), key) == attempt;
+    if (!attempt || logs_open(coordinator_logs(c), lease, live, &fd, &size, NULL) < 0) {
+        answer_no_log(call, key, attempt, attempt && attempt <= last);
         return;
     }
     if (follow && str_eq(follow, "1") && live) {

@@ -320,10 +320,11 @@ void logs_sync(struct logs *logs, const char *lease, logs_done_fn done, void *da
     enqueue(logs, lease, &o);
 }
 
-int logs_open(struct logs *logs, const char *lease, int *ret_fd, int64_t *ret_size, struct err *err)
+int logs_open(struct logs *logs, const char *lease, bool make, int *ret_fd, int64_t *ret_size,
+              struct err *err)
 {
     cleanup_free char *path = path_of(logs, lease);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | (make ? O_CREAT : 0), 0640);
     struct stat st;
     if (fd < 0)
         return err_errno(err, -errno, "log %s", path);

@@ -24,8 +24,9 @@ void logs_append(struct logs *logs, const char *lease, int64_t offset, const voi
 /* Makes all that was received durable. */
 void logs_sync(struct logs *logs, const char *lease, logs_done_fn done, void *data);
 
-/* Opens the log for reading: its descriptor is the caller's, its size now in *ret_size. -ENOENT: none yet. */
-int logs_open(struct logs *logs, const char *lease, int *ret_fd, int64_t *ret_size,
+/* Opens the log for reading: its descriptor is the caller's, its size now in *ret_size. Where there is none yet,
+ * -ENOENT, or an empty one with `make`: for who waits for what is to come. */
+int logs_open(struct logs *logs, const char *lease, bool make, int *ret_fd, int64_t *ret_size,
               struct err *err);
 
 /* Called when the log of a lease may have grown, or its attempt begun or ended. */

@@ -105,8 +105,9 @@ struct registry_put {
     /* One PUT, never repeated: for who must know about each that went out. A time-out or a reset
      * (-ETIMEDOUT, -ECONNRESET) then leaves the outcome unknown. */
     bool once;
+    bool looked; /* the caller knows that it is not there: no HEAD */
 };
-/* HEAD first: when `reference` is exactly this already, `existed` is set and nothing is sent. Sets digest
+/* HEAD first, unless `looked`: when `reference` is exactly this already, `existed` is set and nothing is sent. Sets digest
  * and size too. `put` is copied. */
 struct registry_op *registry_manifest_put(struct registry *registry, const struct registry_put *put,
                                           registry_done_fn done, void *arg);

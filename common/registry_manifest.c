@@ -243,6 +243,8 @@ struct registry_op *registry_manifest_put(struct registry *r, const struct regis
         return op;
     if (digest_valid(o->reference) && strcmp(o->reference, op->result.digest) != 0)
         op_fail_with(op, -EINVAL, false, "the content's digest is %s", op->result.digest);
+    else if (o->looked)
+        send_put(op);
     else
         call_manifest(op, "HEAD", o->reference, after_head_for_put);
     return op;

@@ -262,8 +262,12 @@ static void start_effects(struct coordinator *c, struct batch *b)
 void coordinator_on_published(void *data, const struct publish_outcome *o)
 {
     struct model *m = coordinator_turn(data);
+    size_t n = o->n_tags;
+    const char *last = o->ok && n ? o->tags[--n] : NULL;
+    for (size_t i = 0; i < n; i++)
+        model_on_publication_tag(m, o->publication, o->tags[i]);
     if (o->ok)
-        model_on_publication_step(m, o->publication, o->step, o->tag);
+        model_on_publication_step(m, o->publication, o->step, last);
     else
         model_on_publication_failed(m, o->publication, o->step, o->failure, o->platform, o->error);
 }

@@ -1,13 +1,15 @@
-/* One step of a publication.
+/* One step of a publication, in parts: a child, the index, or a tag each. Parts of a step have no order among
+ * themselves, and run side by side.
  *
- *     children  for each: GET the manifest, GET its config, compare with the slot
+ *     children  each: GET the manifest, GET its config, compare with the slot
  *     index     PUT by digest (HEAD first)
- *     tag       HEAD; if it is what it should be: done; if it names what the store does not know: foreign; else PUT
+ *     tags      each: HEAD; if it is what it should be: done; if it names what the store does not know: foreign; else PUT
  *     verify    HEAD every tag
  *
  * Failure modes: the registry is away or refuses (tried again by the model); a child is not there; a tag is
- * foreign. A tag's PUT whose outcome is not known has its time limit waited out, so that it cannot land after a
- * later generation's; the model then reads back. */
+ * foreign. All parts are waited for before the step is said to have failed, with what tags were moved all the same.
+ * A tag's PUT whose outcome is not known has its time limit waited out, so that it cannot land after a later
+ * generation's; the model then reads back. */
 #include "daemon/publish.h"
 
 #include "common/log.h"
@@ -16,17 +18,39 @@
 
 /* The registry client gives up a request that stands still for so long. */
 #define UNKNOWN_OUTCOME_MS 60000
+/* So many parts are under way at once. */
+#define PARTS_AT_ONCE 4
+/* Children's manifests that were read lately, for the tags that will name them: at most so many, of so many bytes. */
+#define KEPT_MANIFESTS 24
+#define KEPT_BYTES_MAX 65536
+
+struct step;
+
+struct part {
+    struct step *s;
+    size_t i; /* the child or tag */
+    struct registry_op *op;
+    bool done;
+};
 
 struct step {
     struct publisher *p;
     struct effect effect;
     struct registry *registry;
     const char *path; /* of the repository, within the effect's */
-    size_t i;         /* the child or tag at hand */
-    struct registry_op *op;
+    struct part *parts;
+    size_t n_parts, begun, ended;
     uv_timer_t timer; /* waits out a PUT of unknown outcome */
+    bool failed, unknown;
+    enum publish_failure failure; /* of the first part that failed, like all below */
+    enum platform platform;
     struct err err;
     struct step *prev, *next;
+};
+
+struct manifest {
+    char *repository, *digest, *media_type;
+    struct strbuf bytes;
 };
 
 struct publisher {
@@ -35,6 +59,8 @@ struct publisher {
     publish_done_fn done;
     void *data;
     struct step *steps;
+    struct manifest kept[KEPT_MANIFESTS]; /* a ring */
+    size_t next_kept;
     bool closing; /* freed with its last step */
 };
 
@@ -46,12 +72,53 @@ struct publisher *publisher_new(uv_loop_t *loop, struct registries *registries,
     return p;
 }
 
+/* ---- children's manifests ---- */
+
+static void manifest_done(struct manifest *m)
+{
+    free(m->repository);
+    free(m->digest);
+    free(m->media_type);
+    strbuf_done(&m->bytes);
+}
+
+static const struct manifest *find_kept(const struct step *s, const char *digest)
+{
+    for (size_t i = 0; i < KEPT_MANIFESTS; i++) {
+        const struct manifest *m = &s->p->kept[i];
+        if (str_eq(m->digest, digest) && str_eq(m->repository, s->effect.repository))
+            return m;
+    }
+    return NULL;
+}
+
+static void keep_manifest(const struct step *s, const struct registry_result *r)
+{
+    struct publisher *p = s->p;
+    if (r->body.n > KEPT_BYTES_MAX || find_kept(s, r->digest))
+        return;
+    struct manifest *m = &p->kept[p->next_kept++ % KEPT_MANIFESTS];
+    manifest_done(m);
+    *m = (struct manifest){.repository = xstrdup(s->effect.repository),
+                           .digest = xstrdup(r->digest),
+                           .media_type = xstrdup(r->media_type)};
+    strbuf_addn(&m->bytes, r->body.s, r->body.n);
+}
+
 /* ---- ends ---- */
+
+static void free_publisher(struct publisher *p)
+{
+    for (size_t i = 0; i < KEPT_MANIFESTS; i++)
+        manifest_done(&p->kept[i]);
+    free(p);
+}
 
 static void free_step(uv_handle_t *handle)
 {
     struct step *s = handle->data;
     effect_done(&s->effect);
+    free(s->parts);
     free(s);
 }
 
@@ -64,96 +131,122 @@ static void drop(struct step *s)
     if (s->next)
         s->next->prev = s->prev;
     if (s->p->closing && !s->p->steps)
-        free(s->p);
+        free_publisher(s->p);
     uv_close((uv_handle_t *)&s->timer, free_step);
 }
 
-static void finish(struct step *s, struct publish_outcome *outcome)
+static void finish(struct step *s)
 {
     struct publisher *p = s->p;
-    outcome->publication = s->effect.publication;
-    outcome->step = s->effect.step;
-    if (s->effect.step == PUBLISH_TAG)
-        outcome->tag = s->effect.tags.items[0].tag;
-    if (!outcome->ok && !p->closing)
-        log_warning("publishing to %s: %s", s->effect.repository, outcome->error);
+    struct publish_outcome o = {.publication = s->effect.publication,
+                                .step = s->effect.step,
+                                .ok = !s->failed,
+                                .failure = s->failure,
+                                .platform = s->platform,
+                                .error = s->err.text};
+    VEC(const char *) tags = {0};
+    for (size_t i = 0; s->effect.step == PUBLISH_TAG && i < s->n_parts; i++)
+        if (s->parts[i].done)
+            vec_push(&tags, s->effect.tags.items[i].tag);
+    o.tags = tags.items;
+    o.n_tags = tags.n;
+    if (s->failed && !p->closing)
+        log_warning("publishing to %s: %s", s->effect.repository, s->err.text);
     if (!p->closing)
-        p->done(p->data, outcome);
+        p->done(p->data, &o);
+    vec_free(&tags);
     drop(s);
 }
 
-static void succeed(struct step *s)
+static void on_waited(uv_timer_t *timer)
 {
-    finish(s, &(struct publish_outcome){.ok = true});
+    finish(timer->data);
 }
 
-static void fail(struct step *s, enum publish_failure failure, const char *error)
+static void begin_parts(struct step *s);
+
+/* A PUT of unknown outcome may still land: nothing else is written to the tag until its time limit is over. */
+static void end_part(struct part *part)
 {
-    struct publish_outcome outcome = {.failure = failure, .error = error};
-    if (s->effect.step == PUBLISH_CHILDREN && s->i < s->effect.children.n)
-        outcome.platform = s->effect.children.items[s->i].platform;
-    finish(s, &outcome);
+    struct step *s = part->s;
+    part->op = NULL;
+    s->ended++;
+    if (s->failed || s->p->closing)
+        s->n_parts = s->begun;
+    if (s->ended < s->n_parts)
+        begin_parts(s);
+    else if (s->unknown && !s->p->closing)
+        uv_timer_start(&s->timer, on_waited, UNKNOWN_OUTCOME_MS, 0);
+    else
+        finish(s);
 }
 
-static void fail_away(struct step *s, const struct err *err)
+static void succeed(struct part *part)
 {
-    fail(s, PUBLISH_AWAY, err->text);
+    part->done = true;
+    end_part(part);
 }
 
-/* ---- children ---- */
+static void fail(struct part *part, enum publish_failure failure, const char *error)
+{
+    struct step *s = part->s;
+    if (!s->failed) {
+        s->failed = true;
+        s->failure = failure;
+        (void)!err_set(&s->err, -EIO, "%s", error);
+        if (s->effect.step == PUBLISH_CHILDREN)
+            s->platform = s->effect.children.items[part->i].platform;
+    }
+    end_part(part);
+}
 
-static void next_child(struct step *s);
+static void fail_away(struct part *part, const struct err *err)
+{
+    fail(part, PUBLISH_AWAY, err->text);
+}
+
+/* ---- a child ---- */
 
 static void on_config(void *arg, struct registry_result *result, const struct err *err)
 {
-    struct step *s = arg;
-    const struct effect_child *child = &s->effect.children.items[s->i];
+    struct part *part = arg;
+    const struct effect_child *child = &part->s->effect.children.items[part->i];
     if (err) {
-        fail(s, err->code == -ENOENT ? PUBLISH_MISSING : PUBLISH_AWAY, err->text);
+        fail(part, err->code == -ENOENT ? PUBLISH_MISSING : PUBLISH_AWAY, err->text);
         return;
     }
     cleanup_oci_config struct oci_config config = {0};
     struct err bad = ERR_INIT;
     if (oci_config_parse(strbuf_str(&result->body), result->body.n, &config, &bad) < 0 ||
-        oci_config_check_platform(&config, child->platform, &bad) < 0) {
-        fail(s, PUBLISH_MISSING, bad.text);
-        return;
-    }
-    s->i++;
-    next_child(s);
+        oci_config_check_platform(&config, child->platform, &bad) < 0)
+        fail(part, PUBLISH_MISSING, bad.text);
+    else
+        succeed(part);
 }
 
 static void on_child(void *arg, struct registry_result *result, const struct err *err)
 {
-    struct step *s = arg;
-    const struct effect_child *child = &s->effect.children.items[s->i];
+    struct part *part = arg;
+    struct step *s = part->s;
+    const struct effect_child *child = &s->effect.children.items[part->i];
     if (err) {
-        fail(s, err->code == -ENOENT ? PUBLISH_MISSING : PUBLISH_AWAY, err->text);
+        fail(part, err->code == -ENOENT ? PUBLISH_MISSING : PUBLISH_AWAY, err->text);
         return;
     }
     cleanup_oci_manifest struct oci_manifest manifest = {0};
     struct err bad = ERR_INIT;
     if (!str_eq(result->media_type, child->media_type)) {
-        fail(s, PUBLISH_MISSING, "the child's media type is not what its board said");
+        fail(part, PUBLISH_MISSING, "the child's media type is not what its board said");
         return;
     }
     if (oci_manifest_parse(strbuf_str(&result->body), result->body.n, result->media_type, &manifest,
                            &bad) < 0) {
-        fail(s, PUBLISH_MISSING, bad.text);
+        fail(part, PUBLISH_MISSING, bad.text);
         return;
     }
-    s->op = registry_blob_get(s->registry, s->path, manifest.config.digest, manifest.config.size,
-                              http_sink_memory(OCI_MANIFEST_MAX), on_config, s);
-}
-
-static void next_child(struct step *s)
-{
-    if (s->i == s->effect.children.n) {
-        succeed(s);
-        return;
-    }
-    s->op = registry_manifest_get(s->registry, s->path, s->effect.children.items[s->i].digest,
-                                  on_child, s);
+    keep_manifest(s, result);
+    part->op = registry_blob_get(s->registry, s->path, manifest.config.digest, manifest.config.size,
+                                 http_sink_memory(OCI_MANIFEST_MAX), on_config, part);
 }
 
 /* ---- the index ---- */
@@ -167,136 +260,138 @@ static void on_index(void *arg, struct registry_result *result, const struct err
         succeed(arg);
 }
 
-static void put_index(struct step *s)
+static void put_index(struct part *part)
 {
+    struct step *s = part->s;
     struct registry_put put = {.repository = s->path,
                                .reference = s->effect.digest,
                                .media_type = s->effect.media_type,
                                .body = s->effect.bytes,
                                .size = strlen(s->effect.bytes)};
-    s->op = registry_manifest_put(s->registry, &put, on_index, s);
+    part->op = registry_manifest_put(s->registry, &put, on_index, part);
 }
 
-/* ---- one tag ---- */
-
-static void on_waited(uv_timer_t *timer)
-{
-    struct step *s = timer->data;
-    fail_away(s, &s->err);
-}
-
-/* The PUT may still land: nothing else is written to the tag until its time limit is over. */
-static void wait_out(struct step *s, const struct err *err)
-{
-    s->err = *err;
-    uv_timer_start(&s->timer, on_waited, UNKNOWN_OUTCOME_MS, 0);
-}
+/* ---- a tag ---- */
 
 static void on_tag_put(void *arg, struct registry_result *result, const struct err *err)
 {
-    struct step *s = arg;
+    struct part *part = arg;
     (void)result;
-    if (!err)
-        succeed(s);
-    else if (err->code == -ETIMEDOUT || err->code == -ECONNRESET)
-        wait_out(s, err);
-    else
-        fail_away(s, err);
+    if (!err) {
+        succeed(part);
+        return;
+    }
+    part->s->unknown = part->s->unknown || err->code == -ETIMEDOUT || err->code == -ECONNRESET;
+    fail_away(part, err);
 }
 
-static void put_tag(struct step *s, const char *media_type, const char *bytes, size_t n)
+static void put_tag(struct part *part, const char *media_type, const char *bytes, size_t n)
 {
+    struct step *s = part->s;
     struct registry_put put = {.repository = s->path,
-                               .reference = s->effect.tags.items[0].tag,
+                               .reference = s->effect.tags.items[part->i].tag,
                                .media_type = media_type,
                                .body = bytes,
                                .size = n,
-                               .once = true};
-    s->op = registry_manifest_put(s->registry, &put, on_tag_put, s);
+                               .once = true,
+                               .looked = true};
+    part->op = registry_manifest_put(s->registry, &put, on_tag_put, part);
 }
 
 static void on_child_bytes(void *arg, struct registry_result *result, const struct err *err)
 {
-    struct step *s = arg;
     if (err)
-        fail_away(s, err);
+        fail_away(arg, err);
     else
-        put_tag(s, result->media_type, strbuf_str(&result->body), result->body.n);
+        put_tag(arg, result->media_type, strbuf_str(&result->body), result->body.n);
+}
+
+static void move_tag(struct part *part)
+{
+    struct step *s = part->s;
+    const struct effect_tag *tag = &s->effect.tags.items[part->i];
+    if (tag->index) {
+        put_tag(part, s->effect.media_type, s->effect.bytes, strlen(s->effect.bytes));
+        return;
+    }
+    const struct manifest *m = find_kept(s, tag->digest);
+    if (m)
+        put_tag(part, m->media_type, strbuf_str(&m->bytes), m->bytes.n);
+    else
+        part->op = registry_manifest_get(s->registry, s->path, tag->digest, on_child_bytes, part);
 }
 
 static void on_tag_head(void *arg, struct registry_result *result, const struct err *err)
 {
-    struct step *s = arg;
-    const struct effect_tag *tag = &s->effect.tags.items[0];
+    struct part *part = arg;
+    struct step *s = part->s;
+    const struct effect_tag *tag = &s->effect.tags.items[part->i];
     if (err && err->code != -ENOENT) {
-        fail_away(s, err);
-        return;
-    }
-    if (!err && str_eq(result->digest, tag->digest)) {
-        succeed(s);
-        return;
-    }
-    if (!err && !s->effect.adopt && !strvec_has(&s->effect.known, result->digest)) {
+        fail_away(part, err);
+    } else if (!err && str_eq(result->digest, tag->digest)) {
+        succeed(part);
+    } else if (!err && !s->effect.adopt && !strvec_has(&s->effect.known, result->digest)) {
         cleanup_free char *text = xasprintf("tag %s names %.19s, which this farm did not publish",
                                             tag->tag, result->digest);
-        fail(s, PUBLISH_FOREIGN, text);
-        return;
+        fail(part, PUBLISH_FOREIGN, text);
+    } else {
+        move_tag(part);
     }
-    if (tag->index)
-        put_tag(s, s->effect.media_type, s->effect.bytes, strlen(s->effect.bytes));
-    else
-        s->op = registry_manifest_get(s->registry, s->path, tag->digest, on_child_bytes, s);
 }
 
 /* ---- reading back ---- */
 
-static void verify_next(struct step *s);
-
 static void on_verify(void *arg, struct registry_result *result, const struct err *err)
 {
-    struct step *s = arg;
-    const struct effect_tag *tag = &s->effect.tags.items[s->i];
+    struct part *part = arg;
+    const struct effect_tag *tag = &part->s->effect.tags.items[part->i];
     if (err) {
-        fail_away(s, err);
-        return;
-    }
-    if (!str_eq(result->digest, tag->digest)) {
+        fail_away(part, err);
+    } else if (!str_eq(result->digest, tag->digest)) {
         cleanup_free char *text = xasprintf("tag %s was read back as %.19s, not as %.19s", tag->tag,
                                             result->digest, tag->digest);
-        fail(s, PUBLISH_AWAY, text);
-        return;
+        fail(part, PUBLISH_AWAY, text);
+    } else {
+        succeed(part);
     }
-    s->i++;
-    verify_next(s);
-}
-
-static void verify_next(struct step *s)
-{
-    if (s->i == s->effect.tags.n)
-        succeed(s);
-    else
-        s->op = registry_manifest_head(s->registry, s->path, s->effect.tags.items[s->i].tag,
-                                       on_verify, s);
 }
 
 /* ---- beginning ---- */
 
-static void begin(struct step *s)
+static void begin_part(struct part *part)
 {
+    struct step *s = part->s;
     switch (s->effect.step) {
     case PUBLISH_CHILDREN:
-        next_child(s);
+        part->op = registry_manifest_get(s->registry, s->path,
+                                         s->effect.children.items[part->i].digest, on_child, part);
         return;
     case PUBLISH_INDEX:
-        put_index(s);
+        put_index(part);
         return;
     case PUBLISH_TAG:
-        s->op = registry_manifest_head(s->registry, s->path, s->effect.tags.items[0].tag,
-                                       on_tag_head, s);
-        return;
     case PUBLISH_VERIFY:
-        verify_next(s);
+        part->op =
+            registry_manifest_head(s->registry, s->path, s->effect.tags.items[part->i].tag,
+                                   s->effect.step == PUBLISH_TAG ? on_tag_head : on_verify, part);
     }
+}
+
+static void begin_parts(struct step *s)
+{
+    while (s->begun < s->n_parts && s->begun - s->ended < PARTS_AT_ONCE)
+        begin_part(&s->parts[s->begun++]);
+}
+
+static size_t count_parts(const struct effect *e)
+{
+    return e->step == PUBLISH_CHILDREN ? e->children.n : e->step == PUBLISH_INDEX ? 1 : e->tags.n;
+}
+
+/* A step of no parts, ended from the loop like any other. */
+static void on_nothing(uv_timer_t *timer)
+{
+    finish(timer->data);
 }
 
 void publish_start(struct publisher *p, struct effect *effect)
@@ -312,7 +407,14 @@ void publish_start(struct publisher *p, struct effect *effect)
         s->next->prev = s;
     p->steps = s;
     s->registry = registries_of(p->registries, s->effect.repository, &s->path);
-    begin(s);
+    s->n_parts = count_parts(&s->effect);
+    s->parts = xcalloc(s->n_parts, sizeof(*s->parts));
+    for (size_t i = 0; i < s->n_parts; i++)
+        s->parts[i] = (struct part){.s = s, .i = i};
+    if (s->n_parts)
+        begin_parts(s);
+    else
+        uv_timer_start(&s->timer, on_nothing, 0, 0);
 }
 
 void publisher_free(struct publisher *p)
@@ -321,14 +423,17 @@ void publisher_free(struct publisher *p)
         return;
     p->closing = true;
     if (!p->steps) {
-        free(p);
+        free_publisher(p);
         return;
     }
     for (struct step *s = p->steps, *next; s; s = next) {
         next = s->next;
-        if (uv_is_active((uv_handle_t *)&s->timer))
+        if (uv_is_active((uv_handle_t *)&s->timer)) {
             drop(s); /* may free p, with the last one */
-        else
-            registry_op_cancel(s->op);
+            continue;
+        }
+        for (size_t i = 0; i < s->begun; i++)
+            if (s->parts[i].op)
+                registry_op_cancel(s->parts[i].op);
     }
 }

@@ -1,4 +1,4 @@
-/* The effects of publications: one step of one publication at a time, against the registry. What to do next is the
+/* The effects of publications: one step of one publication at a time, against the registry; its parts side by side. What to do next is the
  * model's; here is only how. Every step is idempotent. */
 #pragma once
 
@@ -11,7 +11,9 @@ struct publisher;
 struct publish_outcome {
     int64_t publication;
     enum publish_step step;
-    const char *tag; /* of PUBLISH_TAG */
+    const char *const
+        *tags; /* of PUBLISH_TAG: those that name what they should now, even if it failed */
+    size_t n_tags;
     bool ok;
     enum publish_failure failure; /* unless ok */
     enum platform platform;       /* of PUBLISH_MISSING */

@@ -116,7 +116,7 @@ struct effect {
     char *repository;
     char *digest, *media_type, *bytes; /* the index */
     VEC(struct effect_child) children;
-    VEC(struct effect_tag) tags; /* PUBLISH_TAG: one; PUBLISH_VERIFY: all */
+    VEC(struct effect_tag) tags; /* PUBLISH_TAG: of one rank, at least one; PUBLISH_VERIFY: all */
     strvec known;                /* PUBLISH_TAG: digests that the tag may name now */
     bool adopt;                  /* PUBLISH_TAG: any other one too, a person said so */
     char *lease;                 /* LEASE */
@@ -220,7 +220,9 @@ void model_on_base_failed(struct model *m, const char *reference, bool gone, con
 /* The digest that a base last resolved to, or NULL. */
 const char *model_base_digest(const struct model *m, const char *reference);
 
-/* One step of a publication is done. For PUBLISH_TAG, `tag` is the one that was PUT. */
+/* One of several tags that a step asked for was PUT; the step goes on. */
+void model_on_publication_tag(struct model *m, int64_t publication, const char *tag);
+/* One step of a publication is done. For PUBLISH_TAG, `tag` is the one that was PUT, or the last of several. */
 void model_on_publication_step(struct model *m, int64_t publication, enum publish_step step,
                                const char *tag);
 enum publish_failure {

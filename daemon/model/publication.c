@@ -158,6 +158,12 @@ static struct publication_tag *next_tag(const struct publication *p)
     return NULL;
 }
 
+/* Tags of one rank may move in any order: first those of single platforms, then those of versions, then `latest`. */
+static int rank(const struct publication_tag *pt)
+{
+    return !pt->index ? 0 : !str_eq(pt->tag, "latest") ? 1 : 2;
+}
+
 static void effect_add_tag(struct effect *e, const struct publication_tag *pt)
 {
     vec_push(&e->tags, (struct effect_tag){xstrdup(pt->tag), xstrdup(pt->digest), pt->index});
@@ -203,7 +209,9 @@ void publication_go_on(struct model *m, struct publication *p)
         vec_push(&e->children,
                  (struct effect_child){c->platform, xstrdup(c->digest), xstrdup(c->media_type)});
     if (e->step == PUBLISH_TAG) {
-        effect_add_tag(e, next_tag(p));
+        VEC_FOREACH (&p->tags, pt)
+            if (!(*pt)->done && rank(*pt) == rank(next_tag(p)))
+                effect_add_tag(e, *pt);
         add_known(e, model_repository(m, p->repository));
         cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
         e->adopt = model_setting(m, adopted) != NULL;
@@ -319,6 +327,19 @@ static void tag_moved(struct model *m, struct publication *p, struct publication
 }
 
 /* ---- events ---- */
+
+void model_on_publication_tag(struct model *m, int64_t publication, const char *tag)
+{
+    struct publication *p = publication_find(m, publication);
+    const struct publication_tag *next = p ? next_tag(p) : NULL;
+    if (!next || p->state != PUBLICATION_TAGS)
+        return;
+    VEC_FOREACH (&p->tags, pt)
+        if (!(*pt)->done && rank(*pt) == rank(next) && str_eq((*pt)->tag, tag)) {
+            tag_moved(m, p, *pt);
+            return;
+        }
+}
 
 void model_on_publication_step(struct model *m, int64_t publication, enum publish_step step,
                                const char *tag)

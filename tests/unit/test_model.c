@@ -31,6 +31,72 @@ static void test_a_push_is_built_and_published(void **state)
     world_done(&w);
 }
 
+/* The one effect of the publication that runs, which ends as the caller says. */
+static struct effect only_effect(struct world *w, enum publish_step step, size_t n_tags)
+{
+    struct effect e = {0};
+    for (size_t i = w->todo.n; i-- > 0;)
+        if (w->todo.items[i].kind == EFFECT_PUBLISH) {
+            assert_int_equal(e.publication, 0);
+            e = w->todo.items[i];
+            vec_remove(&w->todo, i);
+        }
+    assert_int_not_equal(e.publication, 0);
+    assert_int_equal(e.step, step);
+    assert_int_equal(e.tags.n, n_tags);
+    return e;
+}
+
+static void step_done(struct world *w, enum publish_step step, size_t n_tags)
+{
+    struct effect e = only_effect(w, step, n_tags);
+    world_begin(w, 1);
+    for (size_t i = 0; i + 1 < n_tags; i++)
+        model_on_publication_tag(w->m, e.publication, e.tags.items[i].tag);
+    model_on_publication_step(w->m, e.publication, step,
+                              n_tags ? e.tags.items[n_tags - 1].tag : NULL);
+    world_end(w);
+    effect_done(&e);
+}
+
+static void test_tags_of_a_rank_move_together_and_latest_last(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "base", SOURCE, MASTER, "./mk");
+    strvec_add(&w.farm->images.items[0].tags, "1");
+    strvec_add(&w.farm->images.items[0].tags, "1.2");
+    world_start(&w);
+    world_board(&w, "one");
+    world_see(&w, SOURCE, MASTER, "c1");
+    world_inspect(&w, NULL);
+    struct wire_poll_response got = world_poll(&w, "one");
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    step_done(&w, PUBLISH_CHILDREN, 0);
+    step_done(&w, PUBLISH_INDEX, 0);
+    step_done(&w, PUBLISH_TAG, 3); /* 1-amd64, 1.2-amd64, latest-amd64 */
+    /* one of two moves, the other's registry is away: only that is asked for again */
+    struct effect e = only_effect(&w, PUBLISH_TAG, 2);
+    world_begin(&w, 1);
+    model_on_publication_tag(w.m, e.publication, "latest"); /* not of this rank: nothing */
+    model_on_publication_tag(w.m, e.publication, "1.2");
+    model_on_publication_failed(w.m, e.publication, PUBLISH_TAG, PUBLISH_AWAY, 0, "away");
+    world_end(&w);
+    effect_done(&e);
+    world_begin(&w, 10000);
+    model_on_timer(w.m);
+    world_end(&w);
+    e = only_effect(&w, PUBLISH_TAG, 1);
+    assert_string_equal(e.tags.items[0].tag, "1");
+    vec_push(&w.todo, e);
+    step_done(&w, PUBLISH_TAG, 1);
+    step_done(&w, PUBLISH_TAG, 1);
+    step_done(&w, PUBLISH_VERIFY, 6);
+    assert_string_equal(world_track_state(&w, "base@master"), "published");
+    world_done(&w);
+}
+
 static void test_equal_output_keeps_the_manifest_and_moves_nothing(void **state)
 {
     struct world w;
@@ -135,6 +201,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_push_is_built_and_published),
+        cmocka_unit_test(test_tags_of_a_rank_move_together_and_latest_last),
         cmocka_unit_test(test_equal_output_keeps_the_manifest_and_moves_nothing),
         cmocka_unit_test(test_a_dependent_waits_then_follows),
         cmocka_unit_test(test_a_restart_decides_nothing),

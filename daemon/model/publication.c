@@ -238,8 +238,21 @@ static void leave_repository(struct model *m, struct publication *p)
     plan_repository(m, p->repository);
 }
 
+/* A step that was asked for and not committed yet does not begin. */
+static void drop_step(struct model *m, const struct publication *p)
+{
+    for (size_t i = m->turn->effects.n; i-- > 0;) {
+        struct effect *e = &m->turn->effects.items[i];
+        if (e->kind != EFFECT_PUBLISH || e->publication != p->id)
+            continue;
+        effect_done(e);
+        vec_remove(&m->turn->effects, i);
+    }
+}
+
 void publication_abandon(struct model *m, struct publication *p, const char *why)
 {
+    drop_step(m, p);
     str_replace(&p->error, why);
     move(m, p, PUBLICATION_ABANDONED);
     leave_repository(m, p);

@@ -138,13 +138,13 @@ def add_boards(coordinator, n):
     return secrets
 
 
-def noop_agent(whole, coordinator, slots, env=None):
+def noop_agent(whole, coordinator, slots, env=None, args=()):
     """A real agent whose helper does nothing."""
     secret = whole.path("noop.secret")
     coordinator.ctl("boards", "add", "noop", "--secret-file", secret)
     agent = whole.process("sheaf-agent", [
         AGENT, "--coordinator", coordinator.agents_url, "--secret-file", secret, "--state", whole.path("noop"),
-        "--slots", str(slots), "--helper", f"{BENCH}/noop-job", *QUIET], env=env)
+        "--slots", str(slots), "--helper", f"{BENCH}/noop-job", *QUIET, *args], env=env)
     coordinator.wait(lambda: any(b["state"] == "online" for b in coordinator.get("/v1/boards")["boards"]), 30, "board online")
     return agent
 

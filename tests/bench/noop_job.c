@@ -1,7 +1,8 @@
 /* Stands in for sheaf-job where only the path to and from it is measured: a real process that does nothing and
  * leaves a durable result.
  *
- * usage: noop-job DIR       environment: NOOP_STARTS, a file that gets a line "TRACK NANOSECONDS" (monotonic)
+ * usage: noop-job DIR       environment: NOOP_STARTS, a file that gets a line "TRACK NANOSECONDS" (monotonic);
+ *                           NOOP_LOG, so many bytes are written as its log, in pieces of 4 KiB
  *        noop-job --…       what sheaf-job does */
 #include <fcntl.h>
 #include <stdio.h>
@@ -46,6 +47,17 @@ static void note_start(const char *lease)
     close(fd);
 }
 
+static void write_log(void)
+{
+    static char piece[4096];
+    const char *size = getenv("NOOP_LOG");
+    memset(piece, '.', sizeof(piece) - 1);
+    piece[sizeof(piece) - 1] = '\n';
+    for (long long left = size ? atoll(size) : 0; left > 0; left -= (long long)sizeof(piece))
+        if (write(STDOUT_FILENO, piece, sizeof(piece)) != sizeof(piece))
+            exit(9);
+}
+
 int main(int argc, char **argv)
 {
     static char text[1 << 20];
@@ -62,6 +74,7 @@ int main(int argc, char **argv)
     if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
         return 6;
     note_start(text);
+    write_log();
     const char *lease = after(text, "\"lease\":{");
     int n = snprintf(text + sizeof(text) / 2, sizeof(text) / 2, result,
                      atoll(after(lease, "\"epoch\":")));

@@ -257,7 +257,7 @@ static void check_templates_of(struct config *c, const struct farm_image *image,
 }
 
 /* Whether the template can give a tag: tried with names that are as short as they get. */
-static bool gives_tag(struct farm_image *image, const char *text)
+static bool gives_tag(struct farm_image *image, const char *text, struct err *why)
 {
     struct template_vars vars = {.registry = "r",
                                  .image = "i",
@@ -275,12 +275,13 @@ static bool gives_tag(struct farm_image *image, const char *text)
     one.tags.items = &item;
     one.tags.n = 1;
     cleanup_tag_claims tag_claims claims = {0};
-    return tags_of_track(&one, &vars, &claims, NULL) == 0;
+    return tags_of_track(&one, &vars, &claims, why) == 0;
 }
 
 static void check_tag(struct config *c, struct farm_image *image, const struct config_value *v,
                       const char *text)
 {
+    struct err why = ERR_INIT;
     if (!check_template(c, image, v, text, false))
         return;
     if (image->variants.n > 1 && !template_uses(text, "variant"))
@@ -288,7 +289,12 @@ static void check_tag(struct config *c, struct farm_image *image, const struct c
                      "every variant would claim '%.100s'; write it with $variant, or give one "
                      "variant an image of its own with the same repository",
                      text);
-    else if (!gives_tag(image, text))
+    else if (!gives_tag(image, text, &why) && strstr(why.text, TAG_RESERVED))
+        config_error(c, v,
+                     "'%.100s' begins with " TAG_RESERVED
+                     ", as the tags do that Sheaf keeps for itself; choose another",
+                     text);
+    else if (why.code)
         config_error(c, v, "'%.100s' gives no tag; write letters, digits, '.', '_', '-' and $names",
                      text);
 }

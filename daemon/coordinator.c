@@ -230,6 +230,7 @@ static void start_effect(struct coordinator *c, struct effect *e)
         resolve_start(c->resolver, e->reference, model_base_digest(c->model, e->reference));
         return;
     case EFFECT_PUBLISH:
+    case EFFECT_RETAIN:
         publish_start(c->publisher, e);
         return;
     case EFFECT_LEASE:
@@ -259,9 +260,21 @@ static void start_effects(struct coordinator *c, struct batch *b)
 
 /* ---- what effects answer ---- */
 
+static void retained(struct model *m, const struct publish_outcome *o)
+{
+    if (o->ok)
+        model_on_retained(m, o->repository, o->retention, o->digest);
+    else
+        model_on_retain_failed(m, o->repository, o->retention, o->digest, o->failure, o->error);
+}
+
 void coordinator_on_published(void *data, const struct publish_outcome *o)
 {
     struct model *m = coordinator_turn(data);
+    if (o->retention) {
+        retained(m, o);
+        return;
+    }
     size_t n = o->n_tags;
     const char *last = o->ok && n ? o->tags[--n] : NULL;
     for (size_t i = 0; i < n; i++)

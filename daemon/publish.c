@@ -1,10 +1,12 @@
-/* One step of a publication, in parts: a child, the index, or a tag each. Parts of a step have no order among
+/* One step of a publication, or one retention, in parts: a child, the index, or a tag each. Parts of a step have no order among
  * themselves, and run side by side.
  *
  *     children  each: GET the manifest, GET its config, compare with the slot
- *     index     PUT by digest (HEAD first)
+ *     index     PUT under its retention tag (HEAD first)
  *     tags      each: HEAD; if it is what it should be: done; if it names what the store does not know: foreign; else PUT
  *     verify    HEAD every tag
+ *
+ * A retention is a tag that nobody else has business with: HEAD; if it is not what it should be: PUT.
  *
  * Failure modes: the registry is away or refuses (tried again by the model); a child is not there; a tag is
  * foreign. All parts are waited for before the step is said to have failed, with what tags were moved all the same.
@@ -141,9 +143,13 @@ static void finish(struct step *s)
     struct publish_outcome o = {.publication = s->effect.publication,
                                 .step = s->effect.step,
                                 .ok = !s->failed,
+                                .repository = s->effect.repository,
+                                .digest = s->effect.digest,
                                 .failure = s->failure,
                                 .platform = s->platform,
                                 .error = s->err.text};
+    if (s->effect.kind == EFFECT_RETAIN)
+        o.retention = s->effect.tags.items[0].tag;
     VEC(const char *) tags = {0};
     for (size_t i = 0; s->effect.step == PUBLISH_TAG && i < s->n_parts; i++)
         if (s->parts[i].done)
@@ -260,11 +266,13 @@ static void on_index(void *arg, struct registry_result *result, const struct err
         succeed(arg);
 }
 
+/* Under its retention tag, so that no registry collects it before the first tag names it. */
 static void put_index(struct part *part)
 {
     struct step *s = part->s;
     struct registry_put put = {.repository = s->path,
-                               .reference = s->effect.digest,
+                               .reference = s->effect.tags.n ? s->effect.tags.items[0].tag
+                                                             : s->effect.digest,
                                .media_type = s->effect.media_type,
                                .body = s->effect.bytes,
                                .size = strlen(s->effect.bytes)};
@@ -279,6 +287,10 @@ static void on_tag_put(void *arg, struct registry_result *result, const struct e
     (void)result;
     if (!err) {
         succeed(part);
+        return;
+    }
+    if (err->code == -ENODATA && part->s->effect.kind == EFFECT_RETAIN) {
+        fail(part, PUBLISH_MISSING, err->text);
         return;
     }
     part->s->unknown = part->s->unknown || err->code == -ETIMEDOUT || err->code == -ECONNRESET;
@@ -300,7 +312,10 @@ static void put_tag(struct part *part, const char *media_type, const char *bytes
 
 static void on_child_bytes(void *arg, struct registry_result *result, const struct err *err)
 {
-    if (err)
+    const struct part *part = arg;
+    if (err && err->code == -ENOENT && part->s->effect.kind == EFFECT_RETAIN)
+        fail(arg, PUBLISH_MISSING, err->text);
+    else if (err)
         fail_away(arg, err);
     else
         put_tag(arg, result->media_type, strbuf_str(&result->body), result->body.n);
@@ -400,6 +415,10 @@ void publish_start(struct publisher *p, struct effect *effect)
     s->p = p;
     s->effect = *effect;
     *effect = (struct effect){0};
+    if (s->effect.kind == EFFECT_RETAIN) {
+        s->effect.step = PUBLISH_TAG;
+        s->effect.adopt = true; /* nobody else's business is under our own names */
+    }
     uv_timer_init(p->loop, &s->timer);
     s->timer.data = s;
     s->next = p->steps;

@@ -9,6 +9,9 @@ struct publisher;
 
 /* How a step ended. */
 struct publish_outcome {
+    const char
+        *retention; /* an EFFECT_RETAIN's tag, of these two; NULL: it was a publication's step */
+    const char *repository, *digest;
     int64_t publication;
     enum publish_step step;
     const char *const
@@ -26,5 +29,5 @@ struct publisher *publisher_new(uv_loop_t *loop, struct registries *registries,
                                 publish_done_fn done, void *data);
 /* Cancels what is under way (`done` is not called for it) and frees it. NULL is fine. */
 void publisher_free(struct publisher *p);
-/* Begins the step that an EFFECT_PUBLISH asks for; the effect is taken over. */
+/* Begins the step that an EFFECT_PUBLISH, or an EFFECT_RETAIN, asks for; the effect is taken over. */
 void publish_start(struct publisher *p, struct effect *effect);

@@ -49,9 +49,12 @@ struct query {
         "j.started_at") ", "                                                                       \
                         "'duration_ms', " TIME("j.duration_ms")
 #define PUBLICATION                                                                                \
-    "(SELECT json_object('id', p.id, 'generation', p.generation, 'digest', p.digest, "             \
+    "json(coalesce((SELECT json_object('id', p.id, 'generation', p.generation, 'digest', "         \
+    "p.digest, "                                                                                   \
     "'published_at', iif(p.state = 'verified', p.finished_at, NULL)) "                             \
-    "FROM publication p WHERE p.id = b.publication)"
+    "FROM publication p WHERE p.id = b.publication), "                                             \
+    "(SELECT json_object('id', p.id, 'generation', p.generation, 'digest', p.digest, "             \
+    "'published_at', p.finished_at) FROM past_publication p WHERE p.id = b.publication)))"
 #define BUILD(jobs)                                                                                \
     "SELECT json_object('id', b.id, 'track', b.track, "                                            \
     "'image', substr(b.track, 1, instr(b.track, '@') - 1), 'state', b.state, 'class', b.class, "   \

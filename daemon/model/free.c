@@ -70,6 +70,8 @@ static void track_extra(struct track *t)
     reason_done(&t->reason);
     strvec_done(&t->tags);
     vec_free(&t->claims);
+    vec_free(&t->published);
+    vec_free(&t->places);
     vec_free(&t->shared);
     vec_free(&t->bases);
     vec_free(&t->outside);
@@ -77,6 +79,7 @@ static void track_extra(struct track *t)
 
 static void job_extra(struct job *j)
 {
+    strvec_done(&j->pins);
     vec_free(&j->builds);
 }
 
@@ -88,6 +91,12 @@ static void publication_extra(struct publication *p)
         free(*pt);
     }
     vec_free(&p->tags);
+}
+
+static void retention_extra(struct retention *r)
+{
+    free(r->hash_key);
+    free(r->error);
 }
 
 static void board_extra(struct board *b)
@@ -145,6 +154,8 @@ void model_free(struct model *m)
     free_all(m->publications, TABLE_PUBLICATION, publication_extra);
     free_all(m->tags, TABLE_TAG, tag_extra);
     free_all(m->boards, TABLE_BOARD, board_extra);
+    free_all(m->places, TABLE_RETENTION, retention_extra);
+    retain_done(m);
     free_nodes(m);
     free_repositories(m);
     vec_free(&m->dirty);

@@ -48,6 +48,7 @@ void job_move(struct model *m, struct job *j, enum job_state state)
 {
     assert(allowed[j->state] & BIT(state));
     j->state = state;
+    retain_job(m, j, job_under_way(j));
     model_touch(m, j);
     job_changed(m, j);
 }
@@ -55,6 +56,7 @@ void job_move(struct model *m, struct job *j, enum job_state state)
 void job_add(struct model *m, struct job *j)
 {
     HASH_ADD_KEYPTR(hh, m->jobs, j->key, strlen(j->key), j);
+    retain_job(m, j, job_under_way(j));
 }
 
 /* ---- making ---- */

@@ -54,7 +54,7 @@ static void fill_previous(const struct slot *s, struct wire_job *w)
 {
     const struct publication *p = s->t->last;
     const struct child *c = p ? publication_child(p, s->platform) : NULL;
-    if (!c || !str_eq(c->packing, key_packing(s->t->image)))
+    if (!c || c->lost || !str_eq(c->packing, key_packing(s->t->image)))
         return;
     w->previous = xnew(struct wire_previous);
     w->previous->manifest = xstrdup(c->digest);

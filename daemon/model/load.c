@@ -117,6 +117,8 @@ static int add_object(struct model *m, enum table_id table, void *object)
         board_add(m, object);
         board_decode(m, object);
         return 0;
+    case TABLE_RETENTION:
+        return retain_load(m, object);
     default:
         return -EINVAL;
     }
@@ -281,6 +283,7 @@ void model_start(struct model *m)
     track_maintain(m);
     plan_all(m);
     plan_run(m);
+    retain_start(m);
     queue_jobs(m);
 }
 
@@ -318,5 +321,6 @@ void model_on_timer(struct model *m)
     slot_timer(m);
     board_timer(m);
     publication_timer(m);
+    retain_timer(m);
     waits_due(m);
 }

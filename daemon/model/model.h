@@ -83,6 +83,7 @@ enum effect_kind {
     EFFECT_INSPECT,      /* read the context of a commit: model_on_context */
     EFFECT_RESOLVE_BASE, /* look an outside base up: model_on_base */
     EFFECT_PUBLISH,      /* one step of a publication: model_on_publication_step */
+    EFFECT_RETAIN,       /* point a retention tag to a manifest: model_on_retained */
     EFFECT_LEASE,        /* a lease was granted or has ended: for logs and the gateway */
 };
 
@@ -116,11 +117,13 @@ struct effect {
     char *repository;
     char *digest, *media_type, *bytes; /* the index */
     VEC(struct effect_child) children;
-    VEC(struct effect_tag) tags; /* PUBLISH_TAG: of one rank, at least one; PUBLISH_VERIFY: all */
-    strvec known;                /* PUBLISH_TAG: digests that the tag may name now */
-    bool adopt;                  /* PUBLISH_TAG: any other one too, a person said so */
-    char *lease;                 /* LEASE */
-    bool ended;                  /* LEASE */
+    /* PUBLISH_INDEX: the retention tag to PUT it under, if it has one; PUBLISH_TAG: of one rank, at least one;
+     * PUBLISH_VERIFY: all; RETAIN: one */
+    VEC(struct effect_tag) tags;
+    strvec known; /* PUBLISH_TAG: digests that the tag may name now */
+    bool adopt;   /* PUBLISH_TAG: any other one too, a person said so */
+    char *lease;  /* LEASE */
+    bool ended;   /* LEASE */
 };
 
 /* What one turn decided. Zeroed is empty. */
@@ -234,6 +237,13 @@ enum publish_failure {
 void model_on_publication_failed(struct model *m, int64_t publication, enum publish_step step,
                                  enum publish_failure failure, enum platform platform,
                                  const char *error);
+
+/* EFFECT_RETAIN is done: the tag `name` of the repository names `digest`. */
+void model_on_retained(struct model *m, const char *repository, const char *name,
+                       const char *digest);
+/* EFFECT_RETAIN failed: PUBLISH_MISSING where the registry does not have the manifest. */
+void model_on_retain_failed(struct model *m, const char *repository, const char *name,
+                            const char *digest, enum publish_failure failure, const char *error);
 
 /* ---- boards and leases (lease.c); `token` names the request that an EFFECT_REPLY answers ---- */
 

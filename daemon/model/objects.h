@@ -190,6 +190,40 @@ char *publication_children_text(const childvec *children);
 /* The tag's row, or NULL. */
 struct tag *tag_find(const struct model *m, const char *repository, const char *name);
 
+/* prune.c: the track keeps its last publications, and what is pinned or still shown by a tag; the others are history. */
+void publication_prune(struct model *m, struct track *t);
+/* Whether a tag names it still. */
+bool publication_shown(const struct model *m, const struct publication *p);
+/* A registry has lost a manifest of the track's repository: it is not published again, and the job that made it is
+ * wanted again. */
+void child_lost(struct model *m, struct track *t, const char *digest, const char *error);
+/* It is there after all. */
+void child_found(struct model *m, const struct track *t, const char *digest);
+
+/* ---- retain.c ---- */
+/* Takes a loaded place into the model, after its track. -EINVAL when it makes no sense. */
+int retain_load(struct model *m, struct retention *r);
+/* Asks for what is wanted and not known to be done, after loading. */
+void retain_start(struct model *m);
+/* Asks again for what is due. */
+void retain_timer(struct model *m);
+/* Frees what is kept beside the rows. */
+void retain_done(struct model *m);
+/* The job does (not) need its bases, and its last good output, from now on. */
+void retain_job(struct model *m, struct job *j, bool needed);
+/* Gives the child a place, and says whether the registry keeps it there. *ret_error is what the last PUT failed of, or
+ * NULL; borrowed until the next turn. */
+bool retain_child(struct model *m, struct track *t, enum platform p, const char *digest,
+                  const char **ret_error);
+/* Gives an index of the track a place. */
+void retain_index(struct model *m, struct track *t, const char *digest);
+/* The publication PUTs its index now: the name of its place, or NULL where it has none. */
+const char *retain_index_begin(struct model *m, const struct publication *p);
+/* That PUT is over. */
+void retain_index_end(struct model *m, const struct publication *p, bool done);
+/* The publication was abandoned: its index needs no place, unless another one needs it. */
+void retain_index_drop(struct model *m, const struct publication *p);
+
 /* ---- board.c ---- */
 /* Takes a loaded board into the model. */
 void board_add(struct model *m, struct board *b);

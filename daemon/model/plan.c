@@ -262,8 +262,10 @@ static void judge_running(struct model *m, struct track *t)
 static void judge_build(struct model *m, struct track *t)
 {
     const struct build_job *bj;
-    if (t->current)
+    if (t->current) {
         settle_slots(m, t);
+        publish_keep(m, t);
+    }
     if (!t->current)
         track_state_set(m, t, TRACK_UNKNOWN, REASON_NONE, "%s", "");
     else if ((bj = required_job_in(t->current, JOB_FAILED)))

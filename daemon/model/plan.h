@@ -28,6 +28,8 @@ int64_t key_epoch(struct model *m, const struct slot *s);
 /* How the result is packed: "oci+gzip". Static. */
 const char *key_packing(const struct farm_image *image);
 
+/* publish_plan.c: what has succeeded gets its place in the registry. */
+void publish_keep(struct model *m, struct track *t);
 /* publish_plan.c: all required jobs have succeeded: decides where the track's tags should point. */
 void plan_publish(struct model *m, struct track *t);
 /* A track that a person returned to an older publication, or that has stopped: its tags name that, or its last one.

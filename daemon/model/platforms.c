@@ -22,7 +22,8 @@ bool slot_gates(const struct slot *s)
 
 const struct child *slot_kept_child(const struct slot *s)
 {
-    return s->retired ? NULL : last_child(s);
+    const struct child *c = s->retired ? NULL : last_child(s);
+    return c && !c->lost ? c : NULL;
 }
 
 /* ---- staleness ---- */

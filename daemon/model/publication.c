@@ -35,6 +35,14 @@ void publication_add(struct model *m, struct publication *p)
 {
     HASH_ADD(hh, m->publications, id, sizeof(p->id), p);
     vec_push(&model_repository(m, p->repository)->publications, p);
+    struct track *t = track_find(m, p->track_id);
+    if (!t)
+        return;
+    vec_push(&t->published, p);
+    for (size_t i = t->published.n - 1; i > 0 && t->published.items[i - 1]->id > p->id; i--) {
+        t->published.items[i] = t->published.items[i - 1];
+        t->published.items[i - 1] = p;
+    }
 }
 
 static void move(struct model *m, struct publication *p, enum publication_state state)
@@ -143,6 +151,7 @@ struct publication *publication_make(struct model *m, struct track *t, int64_t b
     publication_add(m, p);
     model_touch(m, p);
     add_tags(m, p, tags);
+    retain_index(m, t, p->digest);
     r->running = p;
     publication_go_on(m, p);
     return p;
@@ -208,7 +217,11 @@ void publication_go_on(struct model *m, struct publication *p)
     VEC_FOREACH (&p->child, c)
         vec_push(&e->children,
                  (struct effect_child){c->platform, xstrdup(c->digest), xstrdup(c->media_type)});
-    if (e->step == PUBLISH_TAG) {
+    if (e->step == PUBLISH_INDEX) {
+        const char *place = retain_index_begin(m, p);
+        if (place)
+            vec_push(&e->tags, (struct effect_tag){xstrdup(place), xstrdup(p->digest), true});
+    } else if (e->step == PUBLISH_TAG) {
         VEC_FOREACH (&p->tags, pt)
             if (!(*pt)->done && rank(*pt) == rank(next_tag(p)))
                 effect_add_tag(e, *pt);
@@ -239,14 +252,17 @@ static void leave_repository(struct model *m, struct publication *p)
 }
 
 /* A step that was asked for and not committed yet does not begin. */
-static void drop_step(struct model *m, const struct publication *p)
+static void drop_step(struct model *m, struct publication *p)
 {
     for (size_t i = m->turn->effects.n; i-- > 0;) {
         struct effect *e = &m->turn->effects.items[i];
         if (e->kind != EFFECT_PUBLISH || e->publication != p->id)
             continue;
+        if (e->step == PUBLISH_INDEX)
+            retain_index_end(m, p, false);
         effect_done(e);
         vec_remove(&m->turn->effects, i);
+        p->asked = false;
     }
 }
 
@@ -255,6 +271,7 @@ void publication_abandon(struct model *m, struct publication *p, const char *why
     drop_step(m, p);
     str_replace(&p->error, why);
     move(m, p, PUBLICATION_ABANDONED);
+    retain_index_drop(m, p);
     leave_repository(m, p);
 }
 
@@ -292,6 +309,8 @@ static void verified(struct model *m, struct publication *p)
     model_plan_later(m, t);
     if (first)
         track_first_published(m, t);
+    VEC_FOREACH (&model_repository(m, p->repository)->tracks, other)
+        publication_prune(m, *other);
 }
 
 /* ---- tags ---- */
@@ -341,6 +360,17 @@ static void tag_moved(struct model *m, struct publication *p, struct publication
 
 /* ---- events ---- */
 
+/* An effect of the publication has ended. Whether it changes nothing: the publication was abandoned meanwhile. */
+static bool step_is_over(struct model *m, struct publication *p, enum publish_step step, bool done)
+{
+    if (!p)
+        return true;
+    p->asked = false;
+    if (step == PUBLISH_INDEX)
+        retain_index_end(m, p, done);
+    return p->state >= PUBLICATION_VERIFIED || step_of(p) != step;
+}
+
 void model_on_publication_tag(struct model *m, int64_t publication, const char *tag)
 {
     struct publication *p = publication_find(m, publication);
@@ -358,9 +388,8 @@ void model_on_publication_step(struct model *m, int64_t publication, enum publis
                                const char *tag)
 {
     struct publication *p = publication_find(m, publication);
-    if (!p || p->state >= PUBLICATION_VERIFIED || step_of(p) != step)
+    if (step_is_over(m, p, step, true))
         return;
-    p->asked = false;
     p->failures = 0;
     str_replace(&p->error, NULL);
     model_touch(m, p);
@@ -390,21 +419,14 @@ static bool return_failed(struct model *m, const struct track *t, const struct p
     return true;
 }
 
-/* A registry lost a child: its job is wanted again. */
 static void child_missing(struct model *m, struct publication *p, enum platform platform,
                           const char *error)
 {
     const struct child *c = publication_child(p, platform);
-    struct job *j = c ? job_find(m, c->key) : NULL;
     struct track *t = track_find(m, p->track_id);
     publication_abandon(m, p, error);
-    if (return_failed(m, t, p, error))
-        return;
-    if (t && t->last && publication_child(t->last, platform) &&
-        str_eq(publication_child(t->last, platform)->digest, c ? c->digest : NULL))
-        t->last = NULL;
-    if (j && j->state == JOB_SUCCEEDED)
-        job_want(m, j, CLASS_SOURCE);
+    if (!return_failed(m, t, p, error) && t && c)
+        child_lost(m, t, c->digest, error);
 }
 
 void model_on_publication_failed(struct model *m, int64_t publication, enum publish_step step,
@@ -412,9 +434,8 @@ void model_on_publication_failed(struct model *m, int64_t publication, enum publ
                                  const char *error)
 {
     struct publication *p = publication_find(m, publication);
-    if (!p || p->state >= PUBLICATION_VERIFIED || step_of(p) != step)
+    if (step_is_over(m, p, step, false))
         return;
-    p->asked = false;
     p->failures++;
     str_replace(&p->error, error);
     model_touch(m, p);

@@ -24,7 +24,8 @@ static void add_child(childvec *to, const struct track *t, const struct build_jo
     const struct job *j = bj->job;
     const struct child *old = t->last ? publication_child(t->last, bj->platform) : NULL;
     const char *packing = key_packing(t->image);
-    if (old && str_eq(old->content, j->content_digest) && str_eq(old->packing, packing)) {
+    if (old && !old->lost && str_eq(old->content, j->content_digest) &&
+        str_eq(old->packing, packing)) {
         copy_child(to, old);
         return;
     }
@@ -61,6 +62,37 @@ static void children_wanted(struct model *m, struct track *t, childvec *to)
             copy_child(to, kept);
         slot_behind(m, s, kept != NULL);
     }
+}
+
+void publish_keep(struct model *m, struct track *t)
+{
+    childvec built = {0};
+    VEC_FOREACH (&t->current->jobs, bj)
+        if ((*bj)->job->state == JOB_SUCCEEDED)
+            add_child(&built, t, *bj);
+    const char *error;
+    VEC_FOREACH (&built, c)
+        retain_child(m, t, c->platform, c->digest, &error);
+    children_done(&built);
+}
+
+/* Whether the registry keeps all of them; says what is missing otherwise. */
+static bool kept(struct model *m, struct track *t, const childvec *children)
+{
+    VEC_FOREACH (children, c) {
+        const char *error;
+        if (retain_child(m, t, c->platform, c->digest, &error))
+            continue;
+        const char *platform = platform_info(c->platform)->name;
+        if (error)
+            track_state_set(m, t, TRACK_PUBLISHING, REASON_REGISTRY_AWAY, "keeping %s: %s",
+                            platform, error);
+        else
+            track_state_set(m, t, TRACK_PUBLISHING, REASON_RETAINING,
+                            "the registry is told to keep %s", platform);
+        return false;
+    }
+    return true;
 }
 
 /* ---- the tags owned ---- */
@@ -241,6 +273,8 @@ static void publish(struct model *m, struct track *t, int64_t build, childvec *c
         show_publishing(m, t, running);
         return;
     }
+    if (!kept(m, t, children))
+        return;
     if (running && str_eq(running->track_id, t->id) && running->state < PUBLICATION_TAGS) {
         publication_abandon(m, running, "superseded before its first tag");
         running = NULL;

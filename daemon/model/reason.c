@@ -18,6 +18,7 @@ const char *const reason_names[] = {
     [REASON_BACKING_OFF] = "backing-off",
     [REASON_RUNNING] = "running",
     [REASON_PUBLISHING] = "publishing",
+    [REASON_RETAINING] = "retaining",
     [REASON_REPOSITORY_BUSY] = "repository-busy",
     [REASON_HELD] = "held",
     [REASON_PINNED] = "pinned",

@@ -14,14 +14,15 @@ enum reason_code {
     REASON_RETRY_ASKED,   /* a person asked for what had failed */
     REASON_CHILD_MISSING, /* the registry lost what had been pushed */
     /* why waiting */
-    REASON_INSPECTING,      /* the commit's files are being read */
-    REASON_RESOLVING_BASE,  /* a base from outside is being looked up */
-    REASON_BASE_BUILDING,   /* a base of ours is under way */
-    REASON_NO_BOARD,        /* no board offers the platform */
-    REASON_BOARDS_BUSY,     /* those that do are busy, draining, hot, offline or low on disk */
-    REASON_BACKING_OFF,     /* tried and failed for want of something; tried again later */
-    REASON_RUNNING,         /* being built */
-    REASON_PUBLISHING,      /* being published */
+    REASON_INSPECTING,     /* the commit's files are being read */
+    REASON_RESOLVING_BASE, /* a base from outside is being looked up */
+    REASON_BASE_BUILDING,  /* a base of ours is under way */
+    REASON_NO_BOARD,       /* no board offers the platform */
+    REASON_BOARDS_BUSY,    /* those that do are busy, draining, hot, offline or low on disk */
+    REASON_BACKING_OFF,    /* tried and failed for want of something; tried again later */
+    REASON_RUNNING,        /* being built */
+    REASON_PUBLISHING,     /* being published */
+    REASON_RETAINING,      /* the registry is told to keep what was built, before it is published */
     REASON_REPOSITORY_BUSY, /* another publication of the repository runs */
     /* why not */
     REASON_HELD,    /* a hold of the track or its image */

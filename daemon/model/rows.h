@@ -26,6 +26,8 @@ enum table_id {
     TABLE_TAG,
     TABLE_BOARD,
     TABLE_ACTION,
+    TABLE_RETENTION,
+    TABLE_PAST_PUBLICATION,
     TABLE_COUNT
 };
 

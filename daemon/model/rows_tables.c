@@ -207,8 +207,23 @@ static const struct column action_columns[] = {
     TEXT(action, track), TEXT(action, job), TEXT(action, reason), TEXT(action, text),
 };
 
+static const struct column retention_columns[] = {
+    TEXT(retention, repository), TEXT(retention, name),   TEXT(retention, track),
+    TEXT(retention, kind),       TEXT(retention, digest), TEXT(retention, wanted),
+};
+static const struct column past_publication_columns[] = {
+    INT(publication, id),
+    TEXT(publication, repository),
+    TEXT_AS(publication, track_id, "track"),
+    INT(publication, build),
+    INT(publication, generation),
+    TEXT(publication, digest),
+    INT(publication, created_at),
+    INT(publication, finished_at),
+};
+
 /* Of what only grows, a start loads what is alive: the builds that run and the last of each track, and the
- * attempts that have not ended. All publications are loaded: same children, same index, however old. */
+ * attempts that have not ended. */
 #define LIVE_BUILDS "finished_at = 0 OR id IN (SELECT build FROM track)"
 static const struct table tables[TABLE_COUNT] = {
     [TABLE_SETTING] = TABLE(setting, 1, NULL),
@@ -230,6 +245,10 @@ static const struct table tables[TABLE_COUNT] = {
     [TABLE_TAG] = TABLE(tag, 2, NULL),
     [TABLE_BOARD] = TABLE(board, 1, NULL),
     [TABLE_ACTION] = TABLE(action, 1, "0"),
+    [TABLE_RETENTION] = TABLE(retention, 2, NULL),
+    [TABLE_PAST_PUBLICATION] = {"past_publication", past_publication_columns,
+                                COUNT(past_publication_columns), 1, sizeof(struct publication),
+                                "0"},
 };
 
 const struct table *table_of(enum table_id id)

@@ -202,14 +202,17 @@ struct track {
     VEC(struct base *) outside;
     struct build *current;    /* the latest build, while loaded */
     struct publication *last; /* the last verified publication, while loaded */
-    int64_t wait_due;         /* when the wait for ancestors ends; 0: not waiting */
-    bool out_of_bounds;       /* its version is outside `versions` */
-    bool queued;              /* in the model's list of tracks to plan */
-    bool visiting;            /* on the stack of plan_ancestors */
-    bool rebase;              /* its slots' pins were made anew: see track_set_bases */
-    int mark;                 /* of the last depth-first walk that met it */
-    bool under_way;           /* see track_under_way; as of its last plan */
-    enum reason_code asked;   /* what a person asked the next build for; REASON_NONE: nothing */
+    VEC(struct publication *)
+    published; /* all that are loaded, abandoned ones too, in their order */
+    VEC(struct retention *) places;
+    int64_t wait_due;       /* when the wait for ancestors ends; 0: not waiting */
+    bool out_of_bounds;     /* its version is outside `versions` */
+    bool queued;            /* in the model's list of tracks to plan */
+    bool visiting;          /* on the stack of plan_ancestors */
+    bool rebase;            /* its slots' pins were made anew: see track_set_bases */
+    int mark;               /* of the last depth-first walk that met it */
+    bool under_way;         /* see track_under_way; as of its last plan */
+    enum reason_code asked; /* what a person asked the next build for; REASON_NONE: nothing */
     UT_hash_handle hh;
 };
 
@@ -248,6 +251,8 @@ struct job {
     int64_t order; /* static part of its place in the queue */
     int64_t chain; /* milliseconds of work that waits behind it */
     bool queued;
+    strvec pins;          /* digests that it needs of registries, while `pinning` */
+    bool pinning;         /* they are kept for it: it is under way */
     struct attempt *live; /* granted, running or lost but still reattachable */
     VEC(struct build *) builds;
     UT_hash_handle hh;
@@ -322,6 +327,7 @@ struct child {
     char *digest, *media_type, *content, *key;
     char *packing; /* media type and compression asked for: "oci+gzip" */
     int64_t size;
+    bool lost; /* live: the registry does not have it any more */
 };
 typedef VEC(struct child) childvec;
 
@@ -364,6 +370,25 @@ struct tag {
     char *digest;
     char *hash_key;
     struct publication *shown; /* weak: that of `publication` */
+    UT_hash_handle hh;
+};
+
+/* One place of a track's ring of retention tags: see retain.c. */
+struct retention {
+    struct row row;
+    char *repository, *name;
+    char *track;
+    char *kind;   /* a platform, or "index" */
+    char *digest; /* what it names; NULL: nothing yet, or it is not known */
+    char *wanted; /* what it is to name; NULL: nothing in particular */
+    /* live */
+    enum platform platform; /* PLATFORM_COUNT for indexes */
+    bool asked;             /* its PUT is on its way */
+    bool queued;            /* in the model's list of places to bring about */
+    int64_t publication;    /* whose step its PUT is; 0: none's */
+    int64_t retry_due, failures;
+    char *error; /* of the last PUT */
+    char *hash_key;
     UT_hash_handle hh;
 };
 
@@ -437,6 +462,8 @@ struct model {
     struct publication *publications;
     struct tag *tags;
     struct repository *repositories;
+    struct retention *places;
+    struct pinned *pinned; /* what jobs under way need, counted: see retain.c */
     struct board *boards;
 
     VEC(struct row *) dirty;
@@ -446,6 +473,8 @@ struct model {
     jobvec ready[PLATFORM_COUNT];         /* wanted jobs that wait for a board: see schedule.c */
     jobvec backing_off;                   /* wanted and failed jobs that wait for their time */
     VEC(struct slot *) behind;            /* slots that wait for their deadline */
+    VEC(struct retention *) unkept;       /* places that do not name yet what they should */
+    int retaining;                        /* EFFECT_RETAINs under way */
     VEC(struct context *) unread;         /* contexts to ask for again when their time comes */
     bool dispatch;                        /* a board or a job changed: try to place jobs */
     int visit;

@@ -186,6 +186,11 @@ static int claim_template(const struct farm_image *image, const char *text,
     mend_tag(tag);
     if (!tag_valid(tag))
         return err_set(err, -EINVAL, "tag %s: '%s' is no tag", text, tag);
+    if (str_starts(tag, TAG_RESERVED))
+        return err_set(err, -EINVAL,
+                       "tag %s: '%s' begins with " TAG_RESERVED
+                       ", as the tags do that Sheaf keeps for itself",
+                       text, tag);
     add_claim(claims, steal_ptr(tag), shared);
     return 0;
 }

@@ -7,6 +7,8 @@
 #include "daemon/model/template.h"
 #include "daemon/model/version.h"
 
+/* Tags that begin so are Sheaf's own (retain.c): no image may claim one. */
+#define TAG_RESERVED "_sheaf"
 /* A tag of ours leaves room for the longest platform suffix ("-ppc64le") below the 128 of a registry. */
 #define TAG_TEXT_MAX 119
 

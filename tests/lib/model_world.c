@@ -220,10 +220,23 @@ int world_inspect(struct world *w, const char *dockerfile)
     return n;
 }
 
-int world_publish(struct world *w)
+int world_retain(struct world *w)
 {
     struct effect e;
     int n = 0;
+    for (; take_effect(w, EFFECT_RETAIN, &e); n++) {
+        world_begin(w, 1);
+        model_on_retained(w->m, e.repository, e.tags.items[0].tag, e.digest);
+        world_end(w);
+        effect_done(&e);
+    }
+    return n;
+}
+
+int world_publish(struct world *w)
+{
+    struct effect e;
+    int n = world_retain(w);
     for (; take_effect(w, EFFECT_PUBLISH, &e); n++) {
         world_begin(w, 1);
         model_on_publication_step(w->m, e.publication, e.step,

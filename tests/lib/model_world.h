@@ -39,7 +39,9 @@ void world_see_all(struct world *w, const char *source, const char *commit,
 /* Carries out every inspection that is asked for: the context of a commit is "sha256:" and the commit's name
  * repeated; `dockerfile` is the text of all of them, or NULL. Returns how many. */
 int world_inspect(struct world *w, const char *dockerfile);
-/* Carries out every publication step that is asked for, and those that follow. Returns how many. */
+/* Carries out every retention that is asked for. Returns how many. */
+int world_retain(struct world *w);
+/* Carries out every retention and publication step that is asked for, and those that follow. Returns how many. */
 int world_publish(struct world *w);
 /* A board of that name comes with linux/amd64, two slots. */
 void world_board(struct world *w, const char *name);

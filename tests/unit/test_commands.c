@@ -83,6 +83,7 @@ static void test_retry_of_a_publication(void **state)
     struct wire_poll_response got = world_poll(&w, "one");
     world_succeed(&w, &got.leases.items[0], "x");
     wire_poll_response_done(&got);
+    world_retain(&w);
     struct effect e = w.todo.items[w.todo.n - 1];
     assert_int_equal(e.kind, EFFECT_PUBLISH);
     w.todo.n--;

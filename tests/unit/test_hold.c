@@ -100,6 +100,7 @@ static void build_to_publishing(struct world *w, const char *commit)
     assert_int_equal(got.leases.n, 1);
     world_succeed(w, &got.leases.items[0], got.leases.items[0].job.key);
     wire_poll_response_done(&got);
+    world_retain(w);
     assert_string_equal(world_track_state(w, TRACK), "publishing");
 }
 
@@ -168,7 +169,7 @@ static void test_rollback_returns_and_stays(void **state)
     world_settle(&w, NULL);
     assert_string_equal(world_tag_digest(&w, BASE, "latest"), two);
     pin.publication = "99";
-    world_refused(&w, &pin, -ENOENT, "those that it has: 1, 2, 3");
+    world_refused(&w, &pin, -ENOENT, "those that it has: 2, 3, 4");
     pin.publication = NULL;
     world_refused(&w, &pin, -EINVAL, "which one");
     assert_true(world_ask(&w, COMMAND_RELEASE, TRACK));

@@ -24,8 +24,8 @@ static void test_a_push_is_built_and_published(void **state)
     world_succeed(&w, &got.leases.items[0], "x");
     assert_int_equal(w.last_status, 200);
     assert_string_equal(world_track_state(&w, "base@master"), "publishing");
-    /* children, index, latest-amd64, latest, verify */
-    assert_int_equal(world_publish(&w), 5);
+    /* the child's place, children, index, latest-amd64, latest, verify */
+    assert_int_equal(world_publish(&w), 6);
     assert_string_equal(world_track_state(&w, "base@master"), "published");
     wire_poll_response_done(&got);
     world_done(&w);
@@ -73,8 +73,9 @@ static void test_tags_of_a_rank_move_together_and_latest_last(void **state)
     struct wire_poll_response got = world_poll(&w, "one");
     world_succeed(&w, &got.leases.items[0], "x");
     wire_poll_response_done(&got);
+    world_retain(&w);
     step_done(&w, PUBLISH_CHILDREN, 0);
-    step_done(&w, PUBLISH_INDEX, 0);
+    step_done(&w, PUBLISH_INDEX, 1); /* under its retention tag */
     step_done(&w, PUBLISH_TAG, 3); /* 1-amd64, 1.2-amd64, latest-amd64 */
     /* one of two moves, the other's registry is away: only that is asked for again */
     struct effect e = only_effect(&w, PUBLISH_TAG, 2);

@@ -1,0 +1,104 @@
+/* Which publications are kept, and what becomes of a child that a registry has lost.
+ *
+ * Of each track the last few indexes (`keep`) are kept for rollback, besides what it is pinned to and what a tag still
+ * names. What the store keeps, the registry keeps (retain.c); of the others history remembers that they were. */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+
+/* ---- pruning ---- */
+
+static void remember(struct model *m, const struct publication *p)
+{
+    delta_upsert(&m->turn->delta, TABLE_PAST_PUBLICATION, p);
+}
+
+static void forget(struct model *m, struct track *t, size_t i)
+{
+    struct publication *p = t->published.items[i];
+    struct repository *r = model_repository(m, p->repository);
+    if (p->state == PUBLICATION_VERIFIED)
+        remember(m, p);
+    vec_remove(&t->published, i);
+    for (size_t k = 0; k < r->publications.n; k++)
+        if (r->publications.items[k] == p) {
+            vec_remove(&r->publications, k);
+            break;
+        }
+    HASH_DEL(m->publications, p);
+    VEC_FOREACH (&p->tags, pt) {
+        (*pt)->row.dead = true;
+        model_touch(m, *pt);
+    }
+    vec_free(&p->tags);
+    children_done(&p->child);
+    p->row.dead = true;
+    model_touch(m, p);
+}
+
+/* Whether one of the newer ones that are kept has the same index. */
+static bool repeated(const struct track *t, size_t i)
+{
+    for (size_t k = i + 1; k < t->published.n; k++)
+        if (t->published.items[k]->state == PUBLICATION_VERIFIED &&
+            str_eq(t->published.items[k]->digest, t->published.items[i]->digest))
+            return true;
+    return false;
+}
+
+void publication_prune(struct model *m, struct track *t)
+{
+    int kept = 0;
+    for (size_t i = t->published.n; i-- > 0;) {
+        const struct publication *p = t->published.items[i];
+        if (p->state < PUBLICATION_VERIFIED || p->asked)
+            continue;
+        bool counts = p->state == PUBLICATION_VERIFIED && !repeated(t, i);
+        bool dear = p == t->last || p->id == t->pinned || publication_shown(m, p);
+        if (!dear && (!counts || kept >= m->farm->keep))
+            forget(m, t, i);
+        else
+            kept += counts;
+    }
+}
+
+/* ---- lost children ---- */
+
+static void mark(struct model *m, const struct track *t, const char *digest, bool lost,
+                 const char *error)
+{
+    VEC_FOREACH (&t->published, it) {
+        struct publication *p = *it;
+        bool names = str_eq(p->digest, digest);
+        VEC_FOREACH (&p->child, c)
+            if (str_eq(c->digest, digest)) {
+                c->lost = lost;
+                names = true;
+            }
+        if (!names || p->state != PUBLICATION_VERIFIED || str_eq(p->error, error))
+            continue;
+        str_replace(&p->error, error);
+        model_touch(m, p);
+    }
+}
+
+void child_lost(struct model *m, struct track *t, const char *digest, const char *error)
+{
+    mark(m, t, digest, true, error);
+    if (!t->current)
+        return;
+    VEC_FOREACH (&t->current->jobs, bj) {
+        struct job *j = (*bj)->job;
+        const struct slot *s = t->slots[(*bj)->platform];
+        if (j->state != JOB_SUCCEEDED || !str_eq(j->manifest_digest, digest))
+            continue;
+        if (s && s->state == SLOT_READY && str_eq(s->key, j->key))
+            job_describe(m, j, s);
+        job_want(m, j, CLASS_SOURCE);
+    }
+    model_plan_later(m, t);
+}
+
+void child_found(struct model *m, const struct track *t, const char *digest)
+{
+    mark(m, t, digest, false, NULL);
+}

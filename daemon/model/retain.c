@@ -1,0 +1,398 @@
+/* Retention (design section 8.4): registries collect untagged manifests, and some cannot delete a tag. So each track has
+ * rings of retention tags, one for each platform's children and one for its indexes, whose places are moved, never
+ * deleted.
+ *
+ *     happy path     a child's job succeeds -> a place is wanted for it -> EFFECT_RETAIN -> the registry keeps it, and
+ *                    only then is it published; an index is PUT under its place before any other tag names it
+ *     failure modes  the registry is away: again after a back-off, for ever;
+ *                    the manifest is not there: it is lost, and its job is wanted again
+ *
+ * What is needed keeps its place: what a publication that the store has not pruned names, what the latest build has
+ * made, and what a job that waits or runs is built on. A ring of the publications kept and one more is
+ * enough, unless a pin, a tag that stayed behind or a job that waits needs an older one: then it grows by a place.
+ *
+ * A place is called _sheaf.<hash of the track>.<platform or index>.<number>; no tag of a user begins with _sheaf. */
+#include "common/digest.h"
+#include "daemon/model/objects.h"
+#include "daemon/model/tagging.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define AT_A_TIME  16 /* effects under way, of all repositories */
+#define INDEX      PLATFORM_COUNT
+#define INDEX_KIND "index"
+
+/* ---- what jobs are built on ---- */
+
+struct pinned {
+    char *digest;
+    int64_t jobs;
+    UT_hash_handle hh;
+};
+
+static void pinned_count(struct model *m, const char *digest, int by)
+{
+    struct pinned *p = NULL;
+    HASH_FIND_STR(m->pinned, digest, p);
+    if (!p) {
+        p = xnew(struct pinned);
+        p->digest = xstrdup(digest);
+        HASH_ADD_KEYPTR(hh, m->pinned, p->digest, strlen(p->digest), p);
+    }
+    p->jobs += by;
+    if (p->jobs)
+        return;
+    HASH_DEL(m->pinned, p);
+    free(p->digest);
+    free(p);
+}
+
+/* What the job needs of our registry: its bases, and the output that it may repeat. */
+static void read_pins(struct job *j)
+{
+    struct wire_job spec = {0};
+    if (wire_job_decode(j->spec, strlen(j->spec), &spec, NULL) < 0)
+        return;
+    VEC_FOREACH (&spec.bases, base)
+        strvec_add(&j->pins, base->digest);
+    if (spec.previous)
+        strvec_add(&j->pins, spec.previous->manifest);
+    wire_job_done(&spec);
+}
+
+void retain_job(struct model *m, struct job *j, bool needed)
+{
+    if (needed == j->pinning)
+        return;
+    j->pinning = needed;
+    if (needed)
+        read_pins(j);
+    VEC_FOREACH (&j->pins, digest)
+        pinned_count(m, *digest, needed ? 1 : -1);
+    if (!needed)
+        strvec_done(&j->pins);
+}
+
+void retain_done(struct model *m)
+{
+    struct pinned *p, *next;
+    HASH_ITER(hh, m->pinned, p, next)
+    {
+        HASH_DEL(m->pinned, p);
+        free(p->digest);
+        free(p);
+    }
+    vec_free(&m->unkept);
+}
+
+/* ---- places ---- */
+
+static void add(struct model *m, struct retention *r)
+{
+    r->hash_key = xasprintf("%s:%s", r->repository, r->name);
+    HASH_ADD_KEYPTR(hh, m->places, r->hash_key, strlen(r->hash_key), r);
+}
+
+int retain_load(struct model *m, struct retention *r)
+{
+    struct track *t = track_find(m, r->track);
+    r->platform = INDEX;
+    if (!t || (!str_eq(r->kind, INDEX_KIND) && platform_parse(r->kind, &r->platform, NULL) < 0))
+        return -EINVAL;
+    add(m, r);
+    vec_push(&t->places, r);
+    return 0;
+}
+
+static struct retention *find_place(const struct model *m, const char *repository, const char *name)
+{
+    cleanup_free char *key = xasprintf("%s:%s", repository, name);
+    struct retention *r = NULL;
+    HASH_FIND_STR(m->places, key, r);
+    return r;
+}
+
+static bool is_index(const struct retention *r)
+{
+    return r->platform == INDEX;
+}
+
+static bool publication_names(const struct publication *p, const struct retention *r,
+                              const char *digest)
+{
+    if (is_index(r))
+        return str_eq(p->digest, digest);
+    VEC_FOREACH (&p->child, c)
+        if (str_eq(c->digest, digest))
+            return true;
+    return false;
+}
+
+bool publication_shown(const struct model *m, const struct publication *p)
+{
+    VEC_FOREACH (&p->tags, pt) {
+        const struct tag *tag = tag_find(m, p->repository, (*pt)->tag);
+        if (tag && tag->publication == p->id)
+            return true;
+    }
+    return false;
+}
+
+static bool needs(const struct model *m, const struct track *t, const struct retention *r,
+                  const char *digest)
+{
+    if (!digest)
+        return false;
+    struct pinned *pinned = NULL;
+    HASH_FIND_STR(m->pinned, digest, pinned);
+    if (pinned)
+        return true;
+    VEC_FOREACH (&t->published, p)
+        if (((*p)->state != PUBLICATION_ABANDONED || publication_shown(m, *p)) &&
+            publication_names(*p, r, digest))
+            return true;
+    if (t->current)
+        VEC_FOREACH (&t->current->jobs, bj)
+            if ((*bj)->job->state == JOB_SUCCEEDED && str_eq((*bj)->job->manifest_digest, digest))
+                return true;
+    return false;
+}
+
+static struct retention *make_place(struct model *m, struct track *t, enum platform p, int number)
+{
+    char hash[DIGEST_SIZE];
+    const struct platform_info *info = p == INDEX ? NULL : platform_info(p);
+    digest_of(t->id, strlen(t->id), hash);
+    struct retention *r = xnew(struct retention);
+    r->row.table = TABLE_RETENTION;
+    r->repository = xstrdup(t->image->repository);
+    r->name = xasprintf(TAG_RESERVED ".%.16s.%s.%d", hash + strlen("sha256:"),
+                        info ? info->suffix : INDEX_KIND, number);
+    r->track = xstrdup(t->id);
+    r->kind = xstrdup(info ? info->name : INDEX_KIND);
+    r->platform = p;
+    add(m, r);
+    vec_push(&t->places, r);
+    return r;
+}
+
+/* The place that names or is to name the digest; else one that nothing needs, else a new one. */
+static struct retention *place_for(struct model *m, struct track *t, enum platform p,
+                                   const char *digest)
+{
+    struct retention *unneeded = NULL;
+    int n = 0;
+    VEC_FOREACH (&t->places, it) {
+        struct retention *r = *it;
+        if (r->platform != p || !str_eq(r->repository, t->image->repository))
+            continue;
+        n++;
+        if (str_eq(r->wanted, digest))
+            return r;
+        if (!unneeded && !r->asked && !needs(m, t, r, r->wanted) && !needs(m, t, r, r->digest))
+            unneeded = r;
+    }
+    return unneeded ? unneeded : make_place(m, t, p, n);
+}
+
+/* ---- effects ---- */
+
+static const struct publication *index_of(const struct model *m, const struct retention *r)
+{
+    const struct track *t = track_find(m, r->track);
+    VEC_FOREACH (&t->published, p)
+        if (str_eq((*p)->digest, r->wanted))
+            return *p;
+    return NULL;
+}
+
+/* A publication that runs PUTs its index itself. */
+static bool publication_does(const struct model *m, const struct retention *r)
+{
+    const struct publication *p = is_index(r) ? index_of(m, r) : NULL;
+    return p && p->state < PUBLICATION_INDEX;
+}
+
+static void ask(struct model *m, struct retention *r)
+{
+    const struct publication *p = is_index(r) ? index_of(m, r) : NULL;
+    r->asked = true;
+    m->retaining++;
+    struct effect *e = model_effect(m, EFFECT_RETAIN);
+    e->repository = xstrdup(r->repository);
+    e->digest = xstrdup(r->wanted);
+    vec_push(&e->tags, (struct effect_tag){xstrdup(r->name), xstrdup(r->wanted), p != NULL});
+    if (!p)
+        return;
+    e->media_type = xstrdup(p->media_type);
+    e->bytes = xstrdup(p->bytes);
+}
+
+static bool pending(const struct retention *r)
+{
+    return r->wanted && !str_eq(r->wanted, r->digest);
+}
+
+static void ask_some(struct model *m)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < m->unkept.n; i++) {
+        struct retention *r = m->unkept.items[i];
+        if (!pending(r) || publication_does(m, r)) {
+            r->queued = false;
+            continue;
+        }
+        m->unkept.items[kept++] = r;
+        if (r->retry_due > m->mono)
+            model_timer(m, r->retry_due);
+        else if (!r->asked && m->retaining < AT_A_TIME)
+            ask(m, r);
+    }
+    m->unkept.n = kept;
+}
+
+static void want(struct model *m, struct retention *r, const char *digest)
+{
+    if (!str_eq(r->wanted, digest)) {
+        str_replace(&r->wanted, digest);
+        r->failures = r->retry_due = 0;
+        str_replace(&r->error, NULL);
+        model_touch(m, r);
+    }
+    if (r->queued || !pending(r))
+        return;
+    r->queued = true;
+    vec_push(&m->unkept, r);
+    ask_some(m);
+}
+
+bool retain_child(struct model *m, struct track *t, enum platform p, const char *digest,
+                  const char **ret_error)
+{
+    struct retention *r = place_for(m, t, p, digest);
+    want(m, r, digest);
+    *ret_error = r->error;
+    return !pending(r);
+}
+
+void retain_index(struct model *m, struct track *t, const char *digest)
+{
+    want(m, place_for(m, t, INDEX, digest), digest);
+}
+
+/* The place of the publication's index; NULL: it was made by a release without places. */
+static struct retention *index_place(const struct model *m, const struct publication *p)
+{
+    const struct track *t = track_find(m, p->track_id);
+    VEC_FOREACH (&t->places, r)
+        if (is_index(*r) && str_eq((*r)->wanted, p->digest) &&
+            str_eq((*r)->repository, p->repository))
+            return *r;
+    return NULL;
+}
+
+const char *retain_index_begin(struct model *m, const struct publication *p)
+{
+    struct retention *r = index_place(m, p);
+    if (!r)
+        return NULL;
+    r->asked = true;
+    r->publication = p->id;
+    return r->name;
+}
+
+void retain_index_end(struct model *m, const struct publication *p, bool done)
+{
+    const struct track *t = track_find(m, p->track_id);
+    VEC_FOREACH (&t->places, it) {
+        struct retention *r = *it;
+        if (r->publication != p->id)
+            continue;
+        r->asked = false;
+        r->publication = 0;
+        if (!done || !str_eq(r->wanted, p->digest) || str_eq(r->digest, p->digest))
+            continue;
+        str_replace(&r->digest, p->digest);
+        model_touch(m, r);
+    }
+}
+
+void retain_index_drop(struct model *m, const struct publication *p)
+{
+    struct retention *r = index_place(m, p);
+    const struct track *t = track_find(m, p->track_id);
+    if (!r || !pending(r) || needs(m, t, r, r->wanted))
+        return;
+    if (r->asked)
+        str_replace(&r->digest, NULL); /* its PUT may still land */
+    str_replace(&r->wanted, NULL);
+    model_touch(m, r);
+}
+
+void retain_start(struct model *m)
+{
+    for (struct retention *r = m->places; r; r = r->hh.next) {
+        if (!pending(r))
+            continue;
+        r->queued = true;
+        vec_push(&m->unkept, r);
+    }
+    ask_some(m);
+}
+
+void retain_timer(struct model *m)
+{
+    ask_some(m);
+}
+
+/* ---- events ---- */
+
+/* The effect is over. Returns the place if it still wants that digest. */
+static struct retention *answered(struct model *m, const char *repository, const char *name,
+                                  const char *digest)
+{
+    struct retention *r = find_place(m, repository, name);
+    if (!r || !r->asked)
+        return NULL;
+    r->asked = false;
+    m->retaining--;
+    return str_eq(r->wanted, digest) ? r : NULL;
+}
+
+void model_on_retained(struct model *m, const char *repository, const char *name,
+                       const char *digest)
+{
+    struct retention *r = answered(m, repository, name, digest);
+    if (r) {
+        str_replace(&r->digest, digest);
+        str_replace(&r->error, NULL);
+        r->failures = 0;
+        model_touch(m, r);
+        struct track *t = track_find(m, r->track);
+        child_found(m, t, digest);
+        model_plan_later(m, t);
+    }
+    ask_some(m);
+}
+
+void model_on_retain_failed(struct model *m, const char *repository, const char *name,
+                            const char *digest, enum publish_failure failure, const char *error)
+{
+    struct retention *r = answered(m, repository, name, digest);
+    if (!r) {
+        ask_some(m);
+        return;
+    }
+    struct track *t = track_find(m, r->track);
+    if (failure == PUBLISH_MISSING) {
+        str_replace(&r->wanted, NULL);
+        model_touch(m, r);
+        child_lost(m, t, digest, error);
+    } else {
+        str_replace(&r->error, error);
+        r->retry_due = m->mono + model_backoff(++r->failures);
+    }
+    model_plan_later(m, t);
+    ask_some(m);
+}

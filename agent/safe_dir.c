@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define DIR_FLAGS   (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+#define DIR_FLAGS   (O_PATH | O_DIRECTORY | O_NOFOLLOW)
 #define LINKS_MAX   40
 #define DEPTH_MAX   400
 #define PATH_LENGTH 4096
@@ -27,7 +27,7 @@ static int step(int dir, const char *name, size_t len, int *ret_fd)
         return -ENAMETOOLONG;
     memcpy(buf, name, len);
     buf[len] = '\0';
-    int fd = openat(dir, buf, DIR_FLAGS);
+    int fd = openat(dir, buf, DIR_FLAGS | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     *ret_fd = fd;
@@ -36,7 +36,7 @@ static int step(int dir, const char *name, size_t len, int *ret_fd)
 
 int safe_dir_open(int root, const char *path, int *ret_fd, struct err *err)
 {
-    cleanup_close int fd = openat(root, ".", DIR_FLAGS);
+    cleanup_close int fd = openat(root, ".", DIR_FLAGS | O_CLOEXEC);
     if (fd < 0)
         return failed(-errno, path, err);
     for (const char *p = path; *p && strcmp(path, ".") != 0;) {
@@ -157,7 +157,7 @@ static int open_parent(struct safe_dir *d, const char *parent, const char *whole
 {
     if (strlen(parent) >= PATH_LENGTH)
         return failed(-ENAMETOOLONG, whole, err);
-    struct walk w = {.d = d, .fd = openat(d->root, ".", DIR_FLAGS)};
+    struct walk w = {.d = d, .fd = openat(d->root, ".", DIR_FLAGS | O_CLOEXEC)};
     if (w.fd < 0)
         return failed(-errno, whole, err);
     memcpy(w.rest, parent, strlen(parent) + 1);

@@ -41,7 +41,6 @@ def tidy(path, mark, database):
     return run.stdout + (run.stderr if not run.stdout else "")
 
 
-@pytest.mark.quick
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not TIDY, reason="clang-tidy is not installed")
 def test_clang_tidy():

@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "daemon/logs.h"
 #include "daemon/page_status.h"
+#include "daemon/rendered.h"
 #include "daemon/stream.h"
 
 #include <errno.h>
@@ -18,6 +19,7 @@ struct api_status {
     struct coordinator *c;
     struct store_history *history;
     struct stream *stream;
+    struct rendered status, images, tracks, boards;
 };
 
 struct api_status *api_status_new(struct coordinator *c)
@@ -35,6 +37,9 @@ void api_status_free(struct api_status *api)
         return;
     store_history_free(api->history);
     stream_free(api->stream);
+    struct rendered *all[] = {&api->status, &api->images, &api->tracks, &api->boards};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        rendered_done(all[i]);
     free(api);
 }
 
@@ -55,31 +60,56 @@ void api_not_found(struct http_call *call, const char *kind, const char *name)
 
 /* ---- straight from the model ---- */
 
-static void get_status(struct http_call *call, void *data)
+static json_t *render_status(struct coordinator *c)
 {
-    struct coordinator *c = data;
-    json_t *view = view_status(coordinator_turn(c));
+    json_t *view = view_status(coordinator_look(c));
     char *stalled = coordinator_stalled(c);
     json_object_set_new(view, "started_at", json_integer(coordinator_started_at(c)));
     json_object_set_new(view, "now_at", json_integer(clock_wall_ms()));
     json_object_set_new(view, "stalled", stalled ? json_string(stalled) : json_null());
     free(stalled);
-    coordinator_reply(c, call, 200, view);
+    return view;
+}
+
+static json_t *render_images(struct coordinator *c)
+{
+    return view_images(coordinator_look(c));
+}
+
+static json_t *render_tracks(struct coordinator *c)
+{
+    return view_tracks(coordinator_look(c));
+}
+
+static json_t *render_boards(struct coordinator *c)
+{
+    return view_boards(coordinator_look(c));
+}
+
+static void get_status(struct http_call *call, void *data)
+{
+    struct rendered *r = &coordinator_api(data)->status;
+    cleanup_free char *stalled = coordinator_stalled(data);
+    if (stalled)
+        rendered_done(r); /* the store says so by itself: no event tells when it begins or ends */
+    rendered_answer(r, data, call, render_status);
+    if (stalled)
+        rendered_done(r);
 }
 
 static void get_images(struct http_call *call, void *data)
 {
-    coordinator_reply(data, call, 200, view_images(coordinator_turn(data)));
+    rendered_answer(&coordinator_api(data)->images, data, call, render_images);
 }
 
 static void get_tracks(struct http_call *call, void *data)
 {
-    coordinator_reply(data, call, 200, view_tracks(coordinator_turn(data)));
+    rendered_answer(&coordinator_api(data)->tracks, data, call, render_tracks);
 }
 
 static void get_boards(struct http_call *call, void *data)
 {
-    coordinator_reply(data, call, 200, view_boards(coordinator_turn(data)));
+    rendered_answer(&coordinator_api(data)->boards, data, call, render_boards);
 }
 
 static void get_sources(struct http_call *call, void *data)

@@ -99,7 +99,7 @@ static void commit_next(struct coordinator *c)
 
 /* ---- turns ---- */
 
-struct model *coordinator_turn(struct coordinator *c)
+struct model *coordinator_look(struct coordinator *c)
 {
     if (c->in_turn)
         return c->model;
@@ -108,6 +108,23 @@ struct model *coordinator_turn(struct coordinator *c)
     uv_idle_start(&c->idle,
                   coordinator_on_idle); /* the pass must not sleep before the turn has ended */
     return c->model;
+}
+
+struct model *coordinator_turn(struct coordinator *c)
+{
+    c->acted = true;
+    c->moment++;
+    return coordinator_look(c);
+}
+
+uint64_t coordinator_moment(const struct coordinator *c)
+{
+    return c->moment;
+}
+
+bool coordinator_settled(const struct coordinator *c)
+{
+    return !c->in_turn && !store_busy(c->store) && !c->gathering.turn.delta.changes.n;
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -138,6 +155,8 @@ static void end_turn(struct coordinator *c)
 {
     model_turn_end(c->model);
     c->in_turn = false;
+    c->moment += c->acted; /* what the events led to is decided only now */
+    c->acted = false;
     note_tables(c, &c->gathering.turn.delta);
     arm_timer(c);
 }
@@ -215,6 +234,29 @@ void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned s
     uv_idle_start(&c->idle, coordinator_on_idle);
 }
 
+void coordinator_reply_text(struct coordinator *c, struct http_call *call, unsigned status,
+                            char *text, size_t n)
+{
+    coordinator_reply(c, call, status, NULL);
+    struct reply *r = c->gathering.replies.items[c->gathering.replies.n - 1];
+    r->text = text;
+    r->n = n;
+}
+
+static void send_reply(struct reply *r)
+{
+    if (r->call) {
+        http_call_on_gone(r->call, NULL, NULL);
+        if (r->text)
+            http_respond_json_text(r->call, r->status, steal_ptr(r->text), r->n);
+        else
+            http_respond_json(r->call, r->status, steal_ptr(r->json));
+    }
+    json_decref(r->json);
+    free(r->text);
+    free(r);
+}
+
 /* ---- effects ---- */
 
 static void start_effect(struct coordinator *c, struct effect *e)
@@ -246,16 +288,8 @@ static void start_effects(struct coordinator *c, struct batch *b)
     VEC_FOREACH (&b->turn.effects, e)
         if (!c->stopping || e->kind == EFFECT_REPLY)
             start_effect(c, e);
-    VEC_FOREACH (&b->replies, it) {
-        struct reply *r = *it;
-        if (r->call) {
-            http_call_on_gone(r->call, NULL, NULL);
-            http_respond_json(r->call, r->status, r->json);
-        } else {
-            json_decref(r->json);
-        }
-        free(r);
-    }
+    VEC_FOREACH (&b->replies, it)
+        send_reply(*it);
 }
 
 /* ---- what effects answer ---- */

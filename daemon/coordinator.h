@@ -46,6 +46,13 @@ int coordinator_free(struct coordinator *c);
 
 /* Begins the pass's turn, if it is not begun, and returns the model for model_on_… calls. */
 struct model *coordinator_turn(struct coordinator *c);
+/* The same for who only reads: the turn decides nothing by it. */
+struct model *coordinator_look(struct coordinator *c);
+/* A number that changes whenever what a reader sees may have changed, but for what time alone changes in reasons'
+ * texts ("tried again in 5 s"). */
+uint64_t coordinator_moment(const struct coordinator *c);
+/* Whether all that was decided is committed: then what is read now may be told at once. */
+bool coordinator_settled(const struct coordinator *c);
 /* The model, for reading. */
 struct model *coordinator_model(struct coordinator *c);
 /* The farm that runs. Borrowed until the next reload. */
@@ -78,6 +85,9 @@ uint64_t coordinator_token(struct coordinator *c, struct http_call *call,
 /* Answers `call` with JSON (taken over) once what it was made from is committed. */
 void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned status,
                        json_t *json);
+/* The same with n bytes of JSON text (taken over). */
+void coordinator_reply_text(struct coordinator *c, struct http_call *call, unsigned status,
+                            char *text, size_t n);
 
 /* Called after every commit that changed something, with a number that rises: for event streams. */
 typedef void (*coordinator_changed_fn)(void *data, uint64_t turn, const bool tables[TABLE_COUNT]);

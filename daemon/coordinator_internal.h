@@ -14,6 +14,8 @@ struct reply {
     struct http_call *call; /* NULL: the client has gone */
     unsigned status;
     json_t *json;
+    char *text; /* instead of json */
+    size_t n;
 };
 
 /* What one or more turns decided. */
@@ -49,6 +51,8 @@ struct coordinator {
     uv_idle_t idle;   /* keeps the loop from sleeping before that */
     uv_timer_t timer; /* model_next_due */
     bool in_turn, stopping;
+    bool acted;      /* the turn has had an event, not only readers */
+    uint64_t moment; /* changes with each event, and with the end of its turn */
     int exit_status;
     struct batch gathering, committing;
     bool changed[TABLE_COUNT], committing_tables[TABLE_COUNT];

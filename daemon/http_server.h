@@ -164,6 +164,10 @@ void http_respond_take(struct http_call *call, unsigned status, const struct htt
 /* As http_respond with bytes that outlive the server (embedded files). */
 void http_respond_static(struct http_call *call, unsigned status, const struct http_field *headers,
                          const void *body, size_t n);
+/* Answers with n bytes that are JSON already, and takes them over. */
+void http_respond_json_text(struct http_call *call, unsigned status, char *text, size_t n);
+/* The same from the beginning of a file, whose descriptor is taken over. */
+void http_respond_json_fd(struct http_call *call, unsigned status, int fd, size_t n);
 /* Answers with JSON and takes over the reference. */
 void http_respond_json(struct http_call *call, unsigned status, json_t *json);
 /* Answers {"error":text,"field":field}; `field` (what in the request is wrong) may be NULL. */

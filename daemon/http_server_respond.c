@@ -56,15 +56,21 @@ void http_respond_static(struct http_call *call, unsigned status, const struct h
     respond_buffer(call, status, headers, body, n, MHD_RESPMEM_PERSISTENT);
 }
 
+static const struct http_field json_headers[] = {
+    {"Content-Type", "application/json"}, {"Cache-Control", "no-store"}, {NULL, NULL}};
+
+void http_respond_json_text(struct http_call *call, unsigned status, char *text, size_t n)
+{
+    http_respond_take(call, status, json_headers, text, n);
+}
+
 void http_respond_json(struct http_call *call, unsigned status, json_t *json)
 {
-    static const struct http_field headers[] = {
-        {"Content-Type", "application/json"}, {"Cache-Control", "no-store"}, {NULL, NULL}};
     char *body = json_dumps(json, JSON_COMPACT);
     json_decref(json);
     if (!body)
         body = xstrdup("{\"error\":\"text that is not UTF-8\"}");
-    http_respond_take(call, status, headers, body, strlen(body));
+    http_respond_json_text(call, status, body, strlen(body));
 }
 
 void http_respond_error(struct http_call *call, unsigned status, const char *field, const char *fmt,
@@ -93,6 +99,11 @@ void http_respond_fd(struct http_call *call, unsigned status, const struct http_
     }
     add_headers(response, headers);
     call_answer(call, status, response);
+}
+
+void http_respond_json_fd(struct http_call *call, unsigned status, int fd, size_t n)
+{
+    http_respond_fd(call, status, json_headers, fd, 0, n);
 }
 
 #define HEADERS_MAX 16

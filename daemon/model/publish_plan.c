@@ -18,28 +18,25 @@ static void copy_child(childvec *to, const struct child *c)
                                 .size = c->size});
 }
 
-/* Equal output is an equal content digest: then the old manifest is kept, unless the packing changed. NULL: the new
- * one. */
-static const struct child *same_output(const struct track *t, const struct build_job *bj)
-{
-    const struct child *old = t->last ? publication_child(t->last, bj->platform) : NULL;
-    bool same = old && !old->lost && str_eq(old->content, bj->job->content_digest) &&
-                str_eq(old->packing, key_packing(t->image));
-    return same ? old : NULL;
-}
-
+/* Equal output is an equal content digest: then the old manifest is kept, unless the packing changed. */
 static void add_child(childvec *to, const struct track *t, const struct build_job *bj)
 {
     const struct job *j = bj->job;
-    const struct child *old = same_output(t, bj);
+    const struct child *old = t->last ? publication_child(t->last, bj->platform) : NULL;
+    const char *packing = key_packing(t->image);
+    if (old && !old->lost && str_eq(old->content, j->content_digest) &&
+        str_eq(old->packing, packing)) {
+        copy_child(to, old);
+        return;
+    }
     struct child c = {.platform = bj->platform,
                       .digest = j->manifest_digest,
                       .media_type = j->manifest_media_type,
                       .content = j->content_digest,
                       .key = j->key,
-                      .packing = (char *)(uintptr_t)key_packing(t->image),
+                      .packing = (char *)(uintptr_t)packing,
                       .size = j->manifest_size};
-    copy_child(to, old ? old : &c);
+    copy_child(to, &c);
 }
 
 static const struct build_job *succeeded_job(const struct track *t, enum platform p)
@@ -69,14 +66,14 @@ static void children_wanted(struct model *m, struct track *t, childvec *to)
 
 void publish_keep(struct model *m, struct track *t)
 {
+    childvec built = {0};
+    VEC_FOREACH (&t->current->jobs, bj)
+        if ((*bj)->job->state == JOB_SUCCEEDED)
+            add_child(&built, t, *bj);
     const char *error;
-    VEC_FOREACH (&t->current->jobs, bj) {
-        if ((*bj)->job->state != JOB_SUCCEEDED)
-            continue;
-        const struct child *old = same_output(t, *bj);
-        retain_child(m, t, (*bj)->platform, old ? old->digest : (*bj)->job->manifest_digest,
-                     &error);
-    }
+    VEC_FOREACH (&built, c)
+        retain_child(m, t, c->platform, c->digest, &error);
+    children_done(&built);
 }
 
 /* Whether the registry keeps all of them; says what is missing otherwise. */

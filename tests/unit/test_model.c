@@ -76,7 +76,7 @@ static void test_tags_of_a_rank_move_together_and_latest_last(void **state)
     world_retain(&w);
     step_done(&w, PUBLISH_CHILDREN, 0);
     step_done(&w, PUBLISH_INDEX, 1); /* under its retention tag */
-    step_done(&w, PUBLISH_TAG, 3); /* 1-amd64, 1.2-amd64, latest-amd64 */
+    step_done(&w, PUBLISH_TAG, 3);   /* 1-amd64, 1.2-amd64, latest-amd64 */
     /* one of two moves, the other's registry is away: only that is asked for again */
     struct effect e = only_effect(&w, PUBLISH_TAG, 2);
     world_begin(&w, 1);

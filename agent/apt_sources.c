@@ -68,21 +68,29 @@ void apt_sources_parse(const char *text, const char *host_suite, const char *sui
     }
 }
 
+/* What apt says of the index files of its sources; without `release_info` also of those never fetched. */
+static int ask_apt(bool release_info, struct strbuf *out, struct err *err)
+{
+    const char *const argv[] = {"apt-get",
+                                "indextargets",
+                                "--format",
+                                "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)",
+                                "Created-By: Packages",
+                                release_info ? NULL : "--no-release-info",
+                                NULL};
+    return run_capture(argv, out, err);
+}
+
 int apt_sources_for(const char *suite, strvec *ret_lines, struct err *err)
 {
-    static const char *const argv[] = {"apt-get",
-                                       "indextargets",
-                                       "--format",
-                                       "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)",
-                                       "Created-By: Packages",
-                                       NULL};
-    cleanup_strbuf struct strbuf out = {0};
     cleanup_free char *host = apt_host_suite();
-    int r = run_capture(argv, &out, err);
-    if (r < 0)
-        return r;
-    if (host)
+    for (int release_info = 1; host && ret_lines->n == 0 && release_info >= 0; release_info--) {
+        cleanup_strbuf struct strbuf out = {0};
+        int r = ask_apt(release_info, &out, err);
+        if (r < 0)
+            return r;
         apt_sources_parse(strbuf_str(&out), host, suite, ret_lines);
+    }
     if (ret_lines->n == 0)
         return err_set(err, -ENOENT,
                        "this machine's apt names no Debian mirror for its own release");

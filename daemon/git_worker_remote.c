@@ -6,7 +6,8 @@
 
 #include <errno.h>
 
-#define PEELED "^{}" /* how a server marks what an annotated tag points to */
+#define NAME_MAX_BYTES 1024
+#define PEELED         "^{}" /* how a server marks what an annotated tag points to */
 
 /* One connection to an upstream. */
 struct upstream {
@@ -167,6 +168,16 @@ static bool matches(json_t *patterns, const char *name)
     return !patterns;
 }
 
+/* Whether a ref may be called so. A server may say anything; names that git itself refuses (control characters,
+ * "..") end up on terminals and in paths. */
+static bool is_sane(const char *name)
+{
+    int valid = 0;
+    return strlen(name) <= NAME_MAX_BYTES &&
+           (str_eq(name, "HEAD") ||
+            (str_starts(name, "refs/") && git_reference_name_is_valid(&valid, name) == 0 && valid));
+}
+
 /* Whether heads[i] is the peeled form of the ref called `name`. */
 static bool is_peeled(const git_remote_head *head, const char *name)
 {
@@ -201,19 +212,22 @@ static size_t answer_refs(const struct upstream *upstream, json_t *patterns, jso
         const git_remote_head *peeled = NULL;
         for (size_t j = i + 1; j < n && !peeled && str_starts(heads[j]->name, name); j++)
             peeled = is_peeled(heads[j], name) ? heads[j] : NULL;
-        if (matches(patterns, name))
+        if (matches(patterns, name) && is_sane(name))
             json_array_append_new(refs, answer_ref(heads[i], peeled));
     }
     return total;
 }
 
-static void answer_head(const struct upstream *upstream, json_t *answer)
+/* The branch that HEAD is, where the server says so. (libgit2's own function for it guesses where it does not,
+ * and crashes where there is a HEAD and no branch.) */
+static json_t *head_branch(const struct upstream *upstream)
 {
-    git_buf branch = GIT_BUF_INIT;
-    bool known = git_remote_default_branch(&branch, upstream->remote) == 0;
-    json_object_set_new(answer, "head", known ? json_string(branch.ptr) : json_null());
-    git_buf_dispose(&branch);
-    git_error_clear();
+    for (size_t i = 0; i < upstream->n; i++) {
+        const char *target = upstream->heads[i]->symref_target;
+        if (str_eq(upstream->heads[i]->name, "HEAD") && target && is_sane(target))
+            return json_string(target);
+    }
+    return json_null();
 }
 
 static int unpack_auth(json_t *auth, struct git_auth *ret, struct err *err)
@@ -239,7 +253,7 @@ int git_op_list(const struct git_worker *worker, json_t *request, json_t *answer
         json_object_set_new(answer, "refs", refs);
         size_t total = answer_refs(&upstream, patterns, refs);
         json_object_set_new(answer, "total", json_integer((json_int_t)total));
-        answer_head(&upstream, answer);
+        json_object_set_new(answer, "head", head_branch(&upstream));
     }
     upstream_done(&upstream);
     return r;

@@ -86,6 +86,18 @@ def test_empty_then_filled_then_away_then_back(served):
     assert worker.fetch(url, REF)[REF]["oid"] == commit
 
 
+def test_a_head_and_no_branch(served):
+    """A HEAD that is a commit is a ref like others."""
+    worker, folder = served
+    repo = folder.repo("app")
+    commit = repo.commit({"f": "1"})
+    repo.git("update-ref", "--no-deref", "HEAD", commit)
+    repo.delete(REF)
+    listed = worker.good("list", url=folder.url(repo))
+    assert names(listed) == ["HEAD"] and listed["head"] is None and listed["refs"][0]["peeled"] == commit
+    assert worker.fetch(folder.url(repo), "HEAD")["HEAD"]["commit"] == commit
+
+
 def test_a_thousand_refs(served):
     worker, folder = served
     repo = folder.repo("app")

@@ -1,4 +1,4 @@
-"""Programs that nobody here wrote, looking at what was published: skopeo, buildah, podman, docker."""
+"""Programs that nobody here wrote, looking at what was published: skopeo, buildah, docker."""
 import json
 import os
 
@@ -20,7 +20,7 @@ def skopeo_copy_all(farm, registry, repository, tag):
 
 
 class Storage:
-    """buildah's and podman's storage, in a folder of the test."""
+    """buildah's storage, in a folder of the test."""
 
     def __init__(self, farm):
         self.args = ["--root", farm.path("containers/root"), "--runroot", farm.path("containers/run"),
@@ -35,12 +35,16 @@ class Storage:
         return json.loads(run(["buildah", *self.args, "inspect", "--type=image", image], env=self.env).stdout)
 
     def run(self, registry, repository, tag, command, platform=None):
-        """podman pulls and runs; returns the output."""
+        """buildah pulls, and runs a command in a container of its own; returns the output."""
         name = f"{registry.host}/{repository}:{tag}"
         extra = ["--platform", platform] if platform else []
-        return run(["podman", *self.args, "--cgroup-manager=cgroupfs", "run", "--rm", "--tls-verify=false", "--pull=always",
-                    "--network=host", "--cgroups=disabled", "--log-driver=none", *extra, name, *command], timeout=300,
-                   env=self.env).stdout
+        made = run(["buildah", *self.args, "from", "-q", "--pull-always", "--tls-verify=false", *extra, name], timeout=300,
+                   env=self.env).stdout.strip()
+        try:
+            return run(["buildah", *self.args, "run", "--isolation=chroot", made, "--", *command], timeout=300,
+                       env=self.env).stdout
+        finally:
+            run(["buildah", *self.args, "rm", made], env=self.env)
 
 
 class Docker:

@@ -217,6 +217,9 @@ class Coordinator:
         return self.get("/v1/jobs/" + urllib.parse.quote(key, safe=""))
 
     def job_log(self, key):
+        """The log of a job's newest attempt; empty before that has begun."""
+        if not self.job(key)["attempts"]:
+            return ""
         return self.get(f"/v1/jobs/{urllib.parse.quote(key, safe='')}/log", raw=True).decode(errors="replace")
 
     def jobs(self, image=None):

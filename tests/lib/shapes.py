@@ -16,7 +16,7 @@ MKIMAGE = r"""#!/bin/bash
 # usage: mkimage TARGET DIST ARCH
 set -eu
 target=$1 dist=$2 arch=$3
-uri=$(apt-get indextargets "Created-By: Packages" --format '$(RELEASE) $(REPO_URI)' | awk -v d="$dist" '$1 == d {print $2; exit}')
+uri=$(apt-get indextargets --no-release-info "Created-By: Packages" --format '$(RELEASE) $(REPO_URI)' | awk -v d="$dist" '$1 == d {print $2; exit}')
 [ -n "$uri" ] || { echo "mkimage: apt here knows no $dist" >&2; exit 1; }
 root=$(mktemp -d)
 echo "building $dist for $arch"
@@ -67,8 +67,9 @@ class TarMaker:
     def link(self, name, target):
         return self.add(name, mode=0o777, kind=tarfile.SYMTYPE, link=target)
 
-    def hard(self, name, target):
-        return self.add(name, kind=tarfile.LNKTYPE, link=target)
+    def hard(self, name, target, mode=0o644):
+        """`mode` is the target's, as tar writes it: who unpacks a link sets it again."""
+        return self.add(name, mode=mode, kind=tarfile.LNKTYPE, link=target)
 
     def bytes(self):
         self.tar.close()
@@ -94,7 +95,7 @@ def minirootfs(platform, release="3.20.0", extra=None):
     t.add("etc/shadow", b"root:*::0:::::\n", mode=0o640, owner=(0, 42))
     t.add("etc/alpine-release", f"{release}\n".encode())
     t.add("bin/bbsuid", b"#!/bin/sh\n", mode=0o4711)
-    t.hard("usr/bin/bbsuid", "bin/bbsuid")
+    t.hard("usr/bin/bbsuid", "bin/bbsuid", mode=0o4711)
     t.link("usr/bin/relative", "../../etc/passwd")
     t.add("etc/attributes", b"x\n", xattrs={"user.sheaf": "a stalk"})
     for name, text in (extra or {}).items():

@@ -129,7 +129,8 @@ static void test_kills_all_at_the_deadline(void **state)
     struct sandbox_spec spec = {.timeout_ms = 700, .processes = 300};
     int64_t start = clock_mono_ms();
     cleanup_(run_done) struct run r =
-        run_spec(spec, "f() { while :; do f & done; }; (setsid sleep 1000 &) ; f; sleep 1000");
+        run_spec(spec, "f() { while :; do f & done; }; (setsid sleep 1000 &); (sleep 0.1; f) & "
+                       "exec sleep 1000");
     assert_int_equal(r.status, 0);
     assert_int_equal(r.outcome.end, SANDBOX_TIMEOUT);
     assert_true(clock_mono_ms() - start < 4500);

@@ -41,7 +41,7 @@ def test_time_limits_and_test_commands(farm):
     registry, sheafd = farm_of(farm, {
         "slow": ("FROM BASE\nRUN sleep 300\n", {"timeout": "5s"}),
         "good": ("FROM BASE\nRUN echo ok >/state\n", {"test": "grep ok /state"}),
-        "bad": ("FROM BASE\nRUN echo broken >/state\n", {"test": "grep ok /state"}),
+        "bad": ("FROM BASE\nRUN echo bad >/state\n", {"test": "grep ok /state"}),
     })
     farm.agent(sheafd, "board")
     sheafd.wait_idle(300)
@@ -81,7 +81,7 @@ def test_emulated_boards_serve_only_who_asks(farm):
     assert track["state"] in ("waiting", "building") and track["cells"][0]["state"] == "wanted"
     assert "linux/arm/v7" in track["cells"][0]["reason"]["text"] and "board" in track["cells"][0]["reason"]["text"]
     board = sheafd.get("/v1/boards")["boards"][0]
-    assert board["emulated"] == ["linux/arm/v7"] and board["platforms"] == ["linux/amd64"]
+    assert board["emulated"] == ["linux/arm/v7"] and "linux/amd64" in board["platforms"] and "linux/arm/v7" not in board["platforms"]
     assert sheafd.track("asks")["cells"][0]["emulated"] is True
     assert "emulated" in sheafd.ctl("boards").stdout
     assert "emulated" in sheafd.get("/", raw=True).decode()

@@ -123,5 +123,6 @@ def test_the_agent_joins(farm, architecture):
     agent = farm.process("agent", command)
     board = sheafd.wait(lambda: next((b for b in sheafd.get("/v1/boards")["boards"] if b["state"] == "online"), None), 60, "online")
     agent.check()
-    assert board["platforms"] == [], "qemu-user is not this platform's CPU, whatever uname says"
+    # What the kernel runs without help is this machine's own; qemu-user is not the agent's CPU, whatever uname says.
+    assert {p.split("/")[1] for p in board["platforms"]} <= {"amd64", "386"}, board
     agent.stop()

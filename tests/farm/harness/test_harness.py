@@ -9,6 +9,7 @@ import oci
 import pytest
 from farm import Farm
 from gitserver import Exec, Link
+from procs import marked, wait_for
 
 pytestmark = [pytest.mark.root]
 
@@ -74,6 +75,7 @@ def test_leaks_are_found():
         os.mkdir(made.path("mnt"))
         subprocess.run(["mount", "-t", "tmpfs", "none", made.path("mnt")], check=True, timeout=10)
         child = subprocess.Popen(["sleep", "1000"], env={**os.environ, **made.env})
+        wait_for(lambda: marked(made.mark), 10, "the process to be seen")
         said = made.stop()
         child.wait(10)
         assert any("sleep 1000" in s for s in said) and any("mount " in s for s in said)

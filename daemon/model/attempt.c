@@ -75,6 +75,7 @@ struct attempt *attempt_grant(struct model *m, struct job *j, struct board *b)
     a->granted_at = m->wall;
     a->job = j;
     a->board = b;
+    a->granted_mono = m->mono;
     a->granted_seq = b->seq;
     a->due = m->mono + m->farm->lease_term_ms;
     model_timer(m, a->due);

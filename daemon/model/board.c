@@ -62,7 +62,7 @@ void board_move(struct model *m, struct board *b, enum board_state state)
     assert(allowed[b->state] & BIT(state));
     b->state = state;
     model_touch(m, b);
-    m->dispatch = true;
+    schedule_boards_changed(m);
     board_plan_waiting(m);
 }
 

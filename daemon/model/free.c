@@ -75,6 +75,7 @@ static void track_extra(struct track *t)
     vec_free(&t->shared);
     vec_free(&t->bases);
     vec_free(&t->outside);
+    vec_free(&t->waiters);
 }
 
 static void job_extra(struct job *j)
@@ -105,6 +106,7 @@ static void board_extra(struct board *b)
     strvec_done(&b->labels);
     strvec_done(&b->unknown);
     vec_free(&b->leases);
+    vec_free(&b->idle_in);
 }
 
 static void free_nodes(struct model *m)
@@ -165,6 +167,7 @@ void model_free(struct model *m)
     vec_free(&m->backing_off);
     vec_free(&m->behind);
     vec_free(&m->unread);
+    vec_free(&m->stranded);
     for (int p = 0; p < PLATFORM_COUNT; p++)
         vec_free(&m->ready[p]);
     free(m->buildah);

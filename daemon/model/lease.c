@@ -2,6 +2,7 @@
  *
  * Only leases that a poll lists are renewed. One that was granted and is not in the next poll was lost with the
  * answer: requeued, nobody blamed. One that is listed but not current is cancelled. */
+#include "daemon/model/estimate.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/schedule.h"
@@ -107,8 +108,10 @@ void model_on_session(struct model *m, const char *board, const struct wire_sess
     cleanup_free char *old = b->facts;
     b->facts = wire_facts_encode(&req->facts);
     board_decode(m, b);
-    if (!str_eq(old, b->facts))
+    if (!str_eq(old, b->facts)) {
+        schedule_boards_changed(m);
         board_plan_waiting(m);
+    }
     model_touch(m, b);
     b->draining = false;
     drop_unheld(m, b, &req->held);
@@ -159,6 +162,7 @@ void board_reply_poll(struct model *m, struct board *b, bool even_empty)
         strvec_done(&b->unknown);
         reply(m, b->poll, 200, wire_poll_response_encode(&answer));
         b->poll = 0;
+        b->answered_at = m->mono;
         b->granted_now = 0;
     }
     wire_poll_response_done(&answer);
@@ -278,6 +282,8 @@ static void succeed(struct model *m, struct job *j, struct attempt *a, const str
     str_replace(&j->content_digest, r->content_digest);
     str_replace(&j->board, a->board_name);
     j->duration_ms = m->wall - a->granted_at;
+    if (a->board)
+        estimate_learn(m, j, a->board, m->mono - a->granted_mono);
     j->finished_at = m->wall;
     j->kind = FAILURE_NONE;
     str_replace(&j->reason, NULL);

@@ -1,4 +1,5 @@
 /* From rows to objects, and what a start, a reload and time make of them. */
+#include "daemon/model/estimate.h"
 #include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
@@ -154,6 +155,7 @@ static bool *images_unchanged(const struct farm *farm, const struct farm *old)
 static void link_tracks(struct model *m, const struct farm *old)
 {
     cleanup_free bool *same = images_unchanged(m->farm, old);
+    m->edges++;
     struct repository *r, *next;
     HASH_ITER(hh, m->repositories, r, next)
     r->tracks.n = 0;
@@ -189,6 +191,7 @@ static void link_attempts(struct model *m)
         a->job = job_find(m, a->job_key);
         a->board = board_find(m, a->board_name);
         a->due = m->mono + m->farm->lease_term_ms;
+        a->granted_mono = m->mono;
         a->sent = true;
         a->cancel = a->job->state == JOB_CANCELLED;
         model_timer(m, a->due);
@@ -272,6 +275,7 @@ static void boards_away(struct model *m)
 void model_start(struct model *m)
 {
     link_tracks(m, NULL);
+    estimate_start(m);
     link_builds(m);
     link_attempts(m);
     link_repositories(m);

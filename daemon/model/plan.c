@@ -10,9 +10,6 @@
 #include "daemon/model/objects.h"
 #include "daemon/model/schedule.h"
 
-/* design rule 6: a dependent waits for its ancestors at most so long. */
-#define ANCESTOR_WAIT_MS (60 * 60 * 1000)
-
 static void plan_track(struct model *m, struct track *t);
 
 void plan_all(struct model *m)
@@ -104,40 +101,6 @@ bool track_under_way(struct model *m, const struct track *t)
     default:
         return false;
     }
-}
-
-/* The base that is under way and worth waiting for, or NULL. */
-static struct track *ancestor_under_way(struct track *t)
-{
-    VEC_FOREACH (&t->bases, n)
-        VEC_FOREACH (&(*n)->claimants, c)
-            if (*c != t && (*c)->under_way)
-                return *c;
-    return NULL;
-}
-
-/* Whether the track should wait for an ancestor still; keeps its deadline. */
-static bool wait_for_ancestor(struct model *m, struct track *t)
-{
-    struct track *ancestor = ancestor_under_way(t);
-    if (!ancestor) {
-        if (t->wait_left != -1)
-            model_touch(m, t);
-        t->wait_left = -1;
-        t->wait_due = 0;
-        return false;
-    }
-    if (!t->wait_due) {
-        t->wait_left = t->wait_left >= 0 ? t->wait_left : ANCESTOR_WAIT_MS;
-        t->wait_due = m->mono + t->wait_left;
-        model_touch(m, t);
-    }
-    if (t->wait_due <= m->mono)
-        return false;
-    model_timer(m, t->wait_due);
-    track_state_set(m, t, TRACK_WAITING, REASON_BASE_BUILDING, "base %s is under way",
-                    ancestor->id);
-    return true;
 }
 
 /* ---- the slots together ---- */
@@ -307,6 +270,21 @@ static bool stopped(struct model *m, struct track *t)
     return true;
 }
 
+/* Before it is decided to build: what is queued further up is planned, for it may turn out to be under way. Returns
+ * whether there was any. */
+static bool plan_far_ancestors(struct model *m, struct track *t)
+{
+    bool any = false;
+    struct track *c;
+    t->visiting = true;
+    while ((c = wait_queued_ancestor(m, t))) {
+        plan_track(m, c);
+        any = true;
+    }
+    t->visiting = false;
+    return any;
+}
+
 static void decide(struct model *m, struct track *t)
 {
     if (stopped(m, t))
@@ -316,6 +294,11 @@ static void decide(struct model *m, struct track *t)
         evaluate_slots(m, t);
     if (in_cycle(m, t) || !slots_ready(m, t))
         return;
+    if (needs_work(t) && plan_far_ancestors(m, t)) {
+        evaluate_slots(m, t);
+        if (!slots_ready(m, t))
+            return;
+    }
     if (needs_work(t) && wait_for_ancestor(m, t))
         return;
     build_sync(m, t);
@@ -339,6 +322,8 @@ static void plan_track(struct model *m, struct track *t)
     if (!plan_return(m, t))
         plan_show_running(m, t);
     t->under_way = track_under_way(m, t);
+    if (was && !t->under_way)
+        wait_over(m, t);
     if (was != t->under_way)
         tell_dependents(m, t);
 }

@@ -11,6 +11,13 @@ void plan_all(struct model *m);
 /* Whether the track is being brought up to date now, so that what is built on it had better wait. */
 bool track_under_way(struct model *m, const struct track *t);
 
+/* wait.c: whether the track should wait for an ancestor still; sets state and reason, keeps its deadline. */
+bool wait_for_ancestor(struct model *m, struct track *t);
+/* An ancestor that is queued for planning and may come to be under way, or NULL. */
+struct track *wait_queued_ancestor(struct model *m, struct track *t);
+/* The ancestor is under way no more: whoever waits for it looks again. */
+void wait_over(struct model *m, struct track *ancestor);
+
 /* slot.c: evaluates what one platform of a track needs now: its context, its pins, its key. */
 void slot_evaluate(struct model *m, struct slot *s);
 /* What slot_evaluate keeps from plan to plan is of another image, commit or builder now. */

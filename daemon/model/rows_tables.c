@@ -91,6 +91,7 @@ static const struct column slot_columns[] = {
     INT(slot, rebuild),   BOOL(slot, no_cache),
     BOOL(slot, seen),     BOOL(slot, retired),
     TEXT(slot, last_key), INT(slot, stale_left),
+    INT(slot, work_ms),
 };
 static const struct column job_columns[] = {
     TEXT(job, key),
@@ -200,7 +201,7 @@ static const struct column board_columns[] = {
     TEXT(board, facts),  ENUM(board, state, board_state_names),
     INT(board, blames),  INT(board, joined_at),
     INT(board, seen_at), INT(board, good),
-    TEXT(board, boot),
+    TEXT(board, boot),   INT(board, speed),
 };
 static const struct column action_columns[] = {
     INT(action, id),     INT(action, at),   TEXT(action, who),    TEXT(action, verb),

@@ -1,39 +1,51 @@
-/* Scheduling: what people asked for before what upstream pushed before what follows from it, with ageing; within
- * that, the longest chain of remaining work first.
+/* Scheduling: which wanted job goes to which board, and when.
  *
- * One binary heap a platform: a hundred thousand wanted jobs cost what ten do. A job's place is fixed when it is
- * queued (its class counts as a later arrival), which is what makes ageing free. */
+ * The order (design rule 10): people's requests before what upstream pushed before what follows from it; within that,
+ * the longest chain of remaining work first. Both are counted as waiting: a class is worth CLASS_STEP_MS of it, a long
+ * chain up to as much, so whatever waits long enough is first in the end and nothing starves. A job's place depends on
+ * when it was queued and not on the time now: ageing costs nothing.
+ *
+ * The board: where the job is likely to be done first, given how fast boards are and what they still have to do
+ * (estimate.c). That may be a board that is busy now: then the job waits for it, is counted as that board's, and leaves
+ * the slow board that is free to the next job. So a slow board gets what nobody waits for.
+ *
+ * One binary heap a platform: a hundred thousand wanted jobs cost what ten do. */
 #include "daemon/model/schedule.h"
 
+#include "daemon/model/estimate.h"
 #include "daemon/model/objects.h"
 
 #include <inttypes.h>
 
-/* A source's push counts as having arrived so much after a person's request, a ripple twice as much. */
-#define CLASS_HANDICAP_MS (60 * 60 * 1000)
-/* Jobs that arrived within so much of each other are ordered by the chain behind them. */
-#define BUCKET_MS (10 * 60 * 1000)
-/* What is assumed of a track that was never built. */
-#define DEFAULT_DURATION_MS 60000
-/* Jobs at a heap's head that fit no free board are looked past, up to so many. */
-#define LOOK_PAST       64
-#define CHAIN_DEPTH_MAX 64
+/* A source's push counts as having come so much after a person's request, a ripple twice as much. */
+#define CLASS_STEP_MS ((int64_t)6 * 60 * 60 * 1000)
+/* A chain of this length counts as half a class's step of waiting, an endless one as a whole step. */
+#define CHAIN_HALF_MS ((int64_t)60 * 60 * 1000)
+/* One point of an image's priority, -100 to 100, counts as so much waiting. */
+#define PRIORITY_MS 60000
+/* Jobs that are left waiting for a board are looked past, up to so many of each platform. */
+#define LOOK_PAST 64
+/* A job waits for a busy board only if it would be done by that in less than this share (percent) of the time. */
+#define WAIT_PERCENT 90
+/* The board that built the track last has its caches: it counts as so much (percent) faster. */
+#define KNOWS_PERCENT 10
+/* When lengths of chains change, the queue is ranked anew: at once while it is short, else once a minute. */
+#define SHORT_QUEUE 1000
+#define RANK_MS     60000
+/* A board whose poll was answered so recently is likely to be asking for more in a moment. */
+#define POLLS_AGAIN_MS 5000
+#define MOMENT_MS      1000
 
 /* ---- the heaps ---- */
 
 static bool before(const struct job *a, const struct job *b)
 {
-    if (a->order / BUCKET_MS != b->order / BUCKET_MS)
-        return a->order < b->order;
-    if (a->chain != b->chain)
-        return a->chain > b->chain;
     return a->order != b->order ? a->order < b->order : strcmp(a->key, b->key) < 0;
 }
 
-static void heap_push(jobvec *heap, struct job *j)
+static void sift_up(jobvec *heap, size_t i)
 {
-    vec_push(heap, j);
-    size_t i = heap->n - 1;
+    struct job *j = heap->items[i];
     while (i > 0 && before(j, heap->items[(i - 1) / 2])) {
         heap->items[i] = heap->items[(i - 1) / 2];
         i = (i - 1) / 2;
@@ -41,62 +53,89 @@ static void heap_push(jobvec *heap, struct job *j)
     heap->items[i] = j;
 }
 
-static struct job *heap_pop(jobvec *heap)
+static void sift_down(jobvec *heap, size_t i)
 {
-    struct job *top = heap->items[0], *last = heap->items[--heap->n];
-    size_t i = 0;
+    struct job *j = heap->items[i];
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= heap->n)
             break;
         if (child + 1 < heap->n && before(heap->items[child + 1], heap->items[child]))
             child++;
-        if (!before(heap->items[child], last))
+        if (!before(heap->items[child], j))
             break;
         heap->items[i] = heap->items[child];
         i = child;
     }
-    if (heap->n)
-        heap->items[i] = last;
+    heap->items[i] = j;
+}
+
+static void heap_push(jobvec *heap, struct job *j)
+{
+    vec_push(heap, j);
+    sift_up(heap, heap->n - 1);
+}
+
+static struct job *heap_pop(jobvec *heap)
+{
+    struct job *top = heap->items[0], *last = heap->items[--heap->n];
+    if (heap->n) {
+        heap->items[0] = last;
+        sift_down(heap, 0);
+    }
     return top;
 }
 
-int64_t schedule_chain(struct model *m, struct track *t)
+/* ---- the order ---- */
+
+static void rank(struct model *m, struct job *j)
 {
-    if (t->visiting)
-        return 0;
-    int64_t own = DEFAULT_DURATION_MS, behind = 0;
+    const struct track *t = track_find(m, j->track);
+    int64_t chain = estimate_chain(m, j);
+    j->order = j->queued_at + CLASS_STEP_MS * (int64_t)j->class;
+    j->order -= (int64_t)((double)CLASS_STEP_MS * (double)chain / (double)(chain + CHAIN_HALF_MS));
+    if (t && t->image)
+        j->order -= (int64_t)t->image->priority * PRIORITY_MS;
+}
+
+static void rank_anew(struct model *m)
+{
+    size_t n = 0;
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        n += m->ready[p].n;
+    if (m->ranked == estimate_stamp(m) || (n > SHORT_QUEUE && m->mono < m->ranked_at + RANK_MS))
+        return;
+    m->ranked = estimate_stamp(m);
+    m->ranked_at = m->mono;
     for (int p = 0; p < PLATFORM_COUNT; p++) {
-        const struct slot *s = t->slots[p];
-        const struct job *last = s && s->last_key ? job_find(m, s->last_key) : NULL;
-        if (last && last->duration_ms > own)
-            own = last->duration_ms;
+        VEC_FOREACH (&m->ready[p], j)
+            rank(m, *j);
+        for (size_t i = m->ready[p].n / 2; i-- > 0;)
+            sift_down(&m->ready[p], i);
     }
-    t->visiting = true;
-    VEC_FOREACH (&t->claims, n)
-        VEC_FOREACH (&(*n)->dependents, d) {
-            int64_t chain = schedule_chain(m, *d);
-            behind = chain > behind ? chain : behind;
-        }
-    t->visiting = false;
-    return own + behind;
 }
 
 void schedule_add(struct model *m, struct job *j)
 {
     if (j->queued)
         return;
-    struct track *t = track_find(m, j->track);
     j->queued = true;
-    j->chain = t ? schedule_chain(m, t) : DEFAULT_DURATION_MS;
-    j->order = m->mono + CLASS_HANDICAP_MS * (int64_t)j->class;
-    if (t && t->image)
-        j->order -= (int64_t)t->image->priority * 60000;
+    j->queued_at = m->mono;
+    rank(m, j);
     heap_push(&m->ready[j->platform], j);
     m->dispatch = true;
 }
 
-/* ---- which board ---- */
+void schedule_boards_changed(struct model *m)
+{
+    estimate_boards_changed(m);
+    VEC_FOREACH (&m->stranded, j)
+        heap_push(&m->ready[(*j)->platform], *j);
+    m->stranded.n = 0;
+    m->dispatch = true;
+}
+
+/* ---- what boards can do ---- */
 
 /* Whether the board could ever run it. */
 static bool offers(const struct board *b, const struct job *j)
@@ -139,21 +178,27 @@ static bool avoided(const struct model *m, const struct board *b, const struct j
     return j->timeouts > 0;
 }
 
+static int64_t live_leases(const struct board *b)
+{
+    int64_t live = 0;
+    VEC_FOREACH (&b->leases, a)
+        live += (*a)->state != ATTEMPT_LOST;
+    return live;
+}
+
 static int64_t free_slots(const struct model *m, const struct board *b)
 {
     if (!b->poll || !present(b))
         return 0;
-    int64_t live = 0;
-    VEC_FOREACH (&b->leases, a)
-        live += (*a)->state != ATTEMPT_LOST;
-    int64_t left = board_slots(m, b) - live;
+    int64_t left = board_slots(m, b) - live_leases(b);
     int64_t said = b->agent_free - b->granted_now;
     return left < said ? left : said;
 }
 
-static bool takes_work(const struct model *m, const struct board *b)
+/* Whether the board would be given work now, had it a free slot. */
+static bool willing(const struct model *m, const struct board *b)
 {
-    if (free_slots(m, b) <= 0)
+    if (!present(b))
         return false;
     cleanup_free char *why_not = board_why_not(m, b);
     return !why_not;
@@ -167,74 +212,168 @@ static const char *last_board(struct model *m, const struct job *j)
     return last ? last->board : NULL;
 }
 
-/* The board that built the track last is preferred, a native one to one that emulates, an idle one to a busy one. */
-static int64_t preference(const struct model *m, const struct board *b, const struct job *j,
-                          const char *last)
+/* ---- when each board's slots are free ---- */
+
+/* Slot i, which is free later than it was, moves to its place behind. */
+static void sort_from(struct board *b, size_t i)
 {
-    return (b->native[j->platform] ? 1000000 : 0) + (str_eq(b->name, last) ? 100000 : 0) +
-           free_slots(m, b) * 100 - (int64_t)(b->load * 10);
+    int64_t t = b->idle_in.items[i];
+    for (; i + 1 < b->idle_in.n && t > b->idle_in.items[i + 1]; i++)
+        b->idle_in.items[i] = b->idle_in.items[i + 1];
+    b->idle_in.items[i] = t;
 }
 
-static struct board *choose(struct model *m, const struct job *j)
+/* The slot that is free first gets a job. */
+static void occupy(struct board *b, int64_t ms)
 {
-    struct board *best = NULL;
-    int64_t best_score = 0;
-    const char *last = last_board(m, j);
-    for (struct board *b = m->boards; b; b = b->hh.next) {
-        if (!offers(b, j) || !takes_work(m, b) || avoided(m, b, j))
-            continue;
-        int64_t score = preference(m, b, j, last);
-        if (!best || score > best_score) {
-            best = b;
-            best_score = score;
-        }
+    b->idle_in.items[0] += ms;
+    sort_from(b, 0);
+}
+
+/* A slot that has no job and that the agent does not offer is not counted on. */
+static void note_slots(struct model *m, struct board *b)
+{
+    b->idle_in.n = 0;
+    if (!willing(m, b))
+        return;
+    int64_t live = live_leases(b), idle = free_slots(m, b), in = 0;
+    if (!b->poll && m->mono - b->answered_at < POLLS_AGAIN_MS) {
+        idle = board_slots(m, b) - live;
+        in = MOMENT_MS;
     }
-    return best;
+    for (; idle > 0; idle--)
+        vec_push(&b->idle_in, in);
+    VEC_FOREACH (&b->leases, a)
+        if ((*a)->state != ATTEMPT_LOST)
+            vec_push(&b->idle_in, estimate_left(m, *a));
+    for (size_t i = b->idle_in.n; i-- > 0;)
+        sort_from(b, i);
 }
 
-static bool wants_platform(const struct model *m, enum platform p)
+static bool is_free(const struct board *b)
+{
+    return b->idle_in.n && b->idle_in.items[0] == 0;
+}
+
+static bool free_for(const struct model *m, enum platform p)
 {
     for (const struct board *b = m->boards; b; b = b->hh.next)
-        if ((b->native[p] || b->emulated[p]) && takes_work(m, b))
+        if ((b->native[p] || b->emulated[p]) && is_free(b))
             return true;
+    return false;
+}
+
+/* ---- which board ---- */
+
+struct choice {
+    struct board *board;
+    int64_t takes; /* milliseconds of work */
+    int64_t ends;  /* milliseconds from now, as far as it matters to the choice */
+};
+
+/* Of two boards that would be done at about the same time, the one with more idle slots; of those that nothing is known
+ * of, the one with more memory: it is likely the faster one. */
+static int64_t handicap(const struct board *b, int64_t takes)
+{
+    size_t busy = 0;
+    for (size_t i = 0; i < b->idle_in.n; i++)
+        busy += b->idle_in.items[i] > 0;
+    int64_t ms = takes * (int64_t)busy / (int64_t)b->idle_in.n / 100;
+    return b->speed ? ms : ms + takes / (50 + (b->memory >> 26));
+}
+
+/* Where the job would end first: `now` of the boards that are free, `ever` of all. */
+static void choose(struct model *m, const struct job *j, struct choice *now, struct choice *ever)
+{
+    const char *last = last_board(m, j);
+    for (struct board *b = m->boards; b; b = b->hh.next) {
+        if (!b->idle_in.n || !offers(b, j) || avoided(m, b, j))
+            continue;
+        struct choice c = {.board = b, .takes = estimate_duration(m, j, b)};
+        int64_t counts = c.takes;
+        if (str_eq(last, b->name))
+            counts -= counts * KNOWS_PERCENT / 100;
+        c.ends = b->idle_in.items[0] + counts + handicap(b, counts);
+        if (!ever->board || c.ends < ever->ends)
+            *ever = c;
+        if (is_free(b) && (!now->board || c.ends < now->ends))
+            *now = c;
+    }
+}
+
+static void grant(struct model *m, struct job *j, const struct choice *c)
+{
+    j->queued = false;
+    attempt_grant(m, j, c->board);
+    c->board->granted_now++;
+    occupy(c->board, c->takes);
+}
+
+/* Places the job, or leaves it waiting; whether it is placed. */
+static bool place(struct model *m, struct job *j)
+{
+    struct choice now = {0}, ever = {0};
+    choose(m, j, &now, &ever);
+    if (now.board && now.ends * WAIT_PERCENT / 100 <= ever.ends) {
+        grant(m, j, &now);
+        return true;
+    }
+    if (ever.board)
+        occupy(ever.board, ever.takes);
     return false;
 }
 
 /* ---- placing ---- */
 
-static void grant(struct model *m, struct job *j, struct board *b)
+/* The jobs that were looked past in this round. */
+struct round {
+    struct job *aside[PLATFORM_COUNT][LOOK_PAST];
+    size_t n[PLATFORM_COUNT];
+};
+
+/* The first job of all platforms for which a board is free, or NULL; out of its heap. */
+static struct job *next_job(struct model *m, const struct round *r)
 {
-    j->queued = false;
-    attempt_grant(m, j, b);
-    b->granted_now++;
+    jobvec *best = NULL;
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        jobvec *heap = &m->ready[p];
+        if (!heap->n || r->n[p] == LOOK_PAST || (best && !before(heap->items[0], best->items[0])))
+            continue;
+        if (free_for(m, (enum platform)p))
+            best = heap;
+    }
+    return best ? heap_pop(best) : NULL;
 }
 
-static void place_platform(struct model *m, enum platform p)
+static void place_all(struct model *m)
 {
-    jobvec *heap = &m->ready[p];
-    struct job *aside[LOOK_PAST];
-    size_t n = 0;
-    while (heap->n && n < LOOK_PAST && wants_platform(m, p)) {
-        struct job *j = heap_pop(heap);
-        if (j->state != JOB_WANTED || j->retry_due) {
+    struct round r;
+    struct job *j;
+    memset(r.n, 0, sizeof(r.n));
+    while ((j = next_job(m, &r))) {
+        if (j->state != JOB_WANTED || j->retry_due)
             j->queued = false;
-            continue;
-        }
-        struct board *b = choose(m, j);
-        if (b)
-            grant(m, j, b);
-        else
-            aside[n++] = j;
+        else if (!schedule_can_run(m, j))
+            vec_push(&m->stranded, j);
+        else if (!place(m, j))
+            r.aside[j->platform][r.n[j->platform]++] = j;
     }
-    for (size_t i = 0; i < n; i++)
-        heap_push(heap, aside[i]);
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        for (size_t i = 0; i < r.n[p]; i++)
+            heap_push(&m->ready[p], r.aside[p][i]);
 }
 
 void schedule_run(struct model *m)
 {
+    bool any = false;
     for (int p = 0; p < PLATFORM_COUNT; p++)
-        if (m->ready[p].n)
-            place_platform(m, (enum platform)p);
+        any = any || m->ready[p].n;
+    if (any) {
+        rank_anew(m);
+        for (struct board *b = m->boards; b; b = b->hh.next)
+            note_slots(m, b);
+        place_all(m);
+    }
     for (struct board *b = m->boards; b; b = b->hh.next)
         if (b->granted_now)
             board_answer_poll(m, b);
@@ -257,7 +396,8 @@ void schedule_why(struct model *m, const struct job *j, struct reason *ret)
         if (!offers(b, j) || b->state == BOARD_JOINING)
             continue;
         cleanup_free char *why = board_why_not(m, b);
-        strbuf_addf(&busy, "%sboard %s %s", busy.n ? ", " : "", b->name, why ? why : "is busy");
+        const char *free = free_slots(m, b) > 0 ? "is slower than to wait for another" : "is busy";
+        strbuf_addf(&busy, "%sboard %s %s", busy.n ? ", " : "", b->name, why ? why : free);
     }
     if (busy.n)
         reason_set(ret, REASON_BOARDS_BUSY, "%s", strbuf_str(&busy));

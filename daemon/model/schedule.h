@@ -14,5 +14,5 @@ bool schedule_elsewhere(const struct model *m, const struct job *j, const char *
                         int64_t memory_above);
 /* Why a wanted job waits. */
 void schedule_why(struct model *m, const struct job *j, struct reason *ret);
-/* Milliseconds of work that wait behind the track, its own included: the longest chain. */
-int64_t schedule_chain(struct model *m, struct track *t);
+/* A board came, went, or offers something else than before. */
+void schedule_boards_changed(struct model *m);

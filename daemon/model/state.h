@@ -152,6 +152,7 @@ struct slot {
         stale_left; /* milliseconds until its last good child, which an index kept, counts as stale; 0: it
                            does; -1: nothing older than wanted is kept. Stored at least hourly */
     int64_t stale_due; /* live; 0: not waiting */
+    int64_t work_ms;   /* milliseconds on a board of ESTIMATE_SPEED; 0: not known */
     /* evaluated by the plan */
     bool wanted; /* the image offers the platform */
     bool optional;
@@ -205,14 +206,17 @@ struct track {
     VEC(struct publication *)
     published; /* all that are loaded, abandoned ones too, in their order */
     VEC(struct retention *) places;
-    int64_t wait_due;       /* when the wait for ancestors ends; 0: not waiting */
-    bool out_of_bounds;     /* its version is outside `versions` */
-    bool queued;            /* in the model's list of tracks to plan */
-    bool visiting;          /* on the stack of plan_ancestors */
-    bool rebase;            /* its slots' pins were made anew: see track_set_bases */
-    int mark;               /* of the last depth-first walk that met it */
-    bool under_way;         /* see track_under_way; as of its last plan */
-    enum reason_code asked; /* what a person asked the next build for; REASON_NONE: nothing */
+    int64_t wait_due;            /* when the wait for ancestors ends; 0: not waiting */
+    bool out_of_bounds;          /* its version is outside `versions` */
+    bool queued;                 /* in the model's list of tracks to plan */
+    bool visiting;               /* on the stack of plan_ancestors */
+    bool rebase;                 /* its slots' pins were made anew: see track_set_bases */
+    int64_t chain_ms;            /* of the longest chain that begins with it: see estimate.c */
+    int64_t chain_stamp;         /* as of when */
+    int mark;                    /* of the last depth-first walk that met it */
+    VEC(struct track *) waiters; /* that wait for it: see wait.c */
+    bool under_way;              /* see track_under_way; as of its last plan */
+    enum reason_code asked;      /* what a person asked the next build for; REASON_NONE: nothing */
     UT_hash_handle hh;
 };
 
@@ -248,8 +252,8 @@ struct job {
     /* live */
     enum platform platform;
     int64_t retry_due;
-    int64_t order; /* static part of its place in the queue */
-    int64_t chain; /* milliseconds of work that waits behind it */
+    int64_t queued_at; /* monotonic */
+    int64_t order;     /* its place in the queue: the lowest goes first */
     bool queued;
     strvec pins;          /* digests that it needs of registries, while `pinning` */
     bool pinning;         /* they are kept for it: it is under way */
@@ -276,11 +280,12 @@ struct attempt {
     /* live */
     struct job *job;
     struct board *board;
-    int64_t due;         /* end of its term */
-    int64_t granted_seq; /* of the poll that it answered */
-    bool cancel;         /* the board is to be told */
-    bool told;           /* it was */
-    bool sent;           /* the answer that grants it has been written */
+    int64_t due;          /* end of its term */
+    int64_t granted_mono; /* after a restart: when that was */
+    int64_t granted_seq;  /* of the poll that it answered */
+    bool cancel;          /* the board is to be told */
+    bool told;            /* it was */
+    bool sent;            /* the answer that grants it has been written */
     UT_hash_handle hh;
 };
 
@@ -415,6 +420,7 @@ struct board {
     int64_t good; /* successes since it was last blamed */
     char *boot;   /* of its last session; another one ends a quarantine */
     int64_t joined_at, seen_at;
+    int64_t speed; /* against ESTIMATE_SPEED; 0: nothing known */
     /* live */
     char *session;
     bool native[PLATFORM_COUNT], emulated[PLATFORM_COUNT];
@@ -423,6 +429,8 @@ struct board {
     int64_t slots, memory;
     int64_t seq, agent_free, disk_free, memory_free;
     int64_t granted_now;      /* leases that its open poll is about to be answered with */
+    int64_t answered_at;      /* its last poll */
+    VEC(int64_t) idle_in;     /* milliseconds until each slot is free, ascending; see schedule.c */
     double load, temperature; /* NAN: none known */
     bool draining;
     strvec unknown; /* leases that it holds and should not: told with the next answer */
@@ -476,7 +484,14 @@ struct model {
     VEC(struct retention *) unkept;       /* places that do not name yet what they should */
     int retaining;                        /* EFFECT_RETAINs under way */
     VEC(struct context *) unread;         /* contexts to ask for again when their time comes */
+    jobvec stranded;                      /* wanted jobs that no board that is there could run */
     bool dispatch;                        /* a board or a job changed: try to place jobs */
+    int64_t ranked, ranked_at;        /* estimate_stamp and time of the last ranking of `ready` */
+    int64_t work_sum[PLATFORM_COUNT]; /* of the slots whose work is known, and how many they are */
+    int64_t work_slots[PLATFORM_COUNT];
+    int64_t usual_speed[PLATFORM_COUNT]; /* mean of the boards whose speed is known; 0: none is */
+    int64_t fastest[PLATFORM_COUNT];     /* speed of the fastest board that is there; 0: none is */
+    int64_t chains;                      /* rises whenever a length in a chain changes */
     int visit;
     int64_t edges;                   /* rises whenever a track is built on other tags than before */
     char *buildah;                   /* the newest that a board has; NULL: none known */

@@ -2,7 +2,7 @@
  * each beside its aim; one that is far off fails. */
 #include "common/digest.h"
 #include "daemon/model/schedule.h"
-#include "tests/bench/bench_world.h"
+#include "tests/lib/bench_world.h"
 
 #include <malloc.h>
 
@@ -101,7 +101,7 @@ static void make_farm(struct bench_world *w)
     for (size_t p = 0; p < PLATFORMS; p++) {
         char name[32];
         snprintf(name, sizeof(name), "board%zu", p);
-        bench_board(w, name, &platforms[p], 1, 50);
+        bench_board(w, name, &platforms[p], 1, 50, (int64_t)8 << 30);
     }
     size_t jobs = bench_settle(w);
     printf("%d images, %d tracks, %zu platforms: %zu jobs built\n", IMAGES, IMAGES * VERSIONS,
@@ -321,7 +321,7 @@ static double dispatch(size_t n)
     bench_begin(&w);
     see(&w, 0, NULL);
     bench_end(&w);
-    bench_board(&w, "board", platforms, PLATFORMS, 10);
+    bench_board(&w, "board", platforms, PLATFORMS, 10, (int64_t)8 << 30);
     bench_settle(&w);
     add_jobs(&w, n, "wanted");
     bench_restart(&w, &load, &start);

@@ -1,5 +1,5 @@
-/* A large farm in memory for the benchmarks: the model with a fake clock, instant git, registry and resolver, and
- * boards that the benchmark speaks for. Rows are kept by key, so that a restart can be timed. */
+/* A large farm in memory for benchmarks, and for tests of which board gets what: the model with a fake clock, instant
+ * git, registry and resolver, and boards that the caller speaks for. Rows are kept by key, so that a restart can be timed. */
 #pragma once
 
 #include "daemon/model/model.h"
@@ -17,6 +17,7 @@ struct bench_lease {
     char *lease;
     char *job; /* key */
     char *track;
+    enum platform platform;
     int64_t epoch;
     int64_t ends; /* monotonic milliseconds; for the benchmark's use */
 };
@@ -24,9 +25,12 @@ struct bench_lease {
 struct bench_board {
     char *name, *session;
     uint64_t token; /* of its open poll; 0: none */
-    int64_t seq, slots;
+    int64_t seq, slots, memory;
     double speed; /* for the benchmark's use */
-    platformvec platforms;
+    platformvec platforms, emulated;
+    double temperature;
+    int64_t disk_free;
+    bool draining;
     VEC(struct bench_lease) leases;
 };
 
@@ -70,11 +74,14 @@ double bench_end(struct bench_world *w);
 size_t bench_effects(struct bench_world *w);
 /* A board joins, native for the platforms. Borrowed until the next. */
 struct bench_board *bench_board(struct bench_world *w, const char *name,
-                                const enum platform *platforms, size_t n, int64_t slots);
+                                const enum platform *platforms, size_t n, int64_t slots,
+                                int64_t memory);
 /* It begins a session: after a restart, and before its first poll. */
 void bench_session(struct bench_world *w, struct bench_board *b);
 /* It polls, if it has no open poll and a free slot; what it gets appears in its leases. */
 void bench_poll(struct bench_world *w, struct bench_board *b);
+/* It polls whatever its slots and its open poll. */
+void bench_poll_again(struct bench_world *w, struct bench_board *b);
 /* Its lease i succeeds; it holds it no more. */
 void bench_succeed(struct bench_world *w, struct bench_board *b, size_t i);
 /* Lets everything succeed until nothing is wanted; returns how many jobs were done. */

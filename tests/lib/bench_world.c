@@ -1,4 +1,4 @@
-#include "tests/bench/bench_world.h"
+#include "tests/lib/bench_world.h"
 
 #include "common/digest.h"
 
@@ -130,7 +130,7 @@ static bool loaded_at_start(const struct bench_world *w, const struct change *c)
 {
     if (c->table == TABLE_ATTEMPT)
         return !cell_of(c, "secret")->is_null;
-    if (c->table == TABLE_RESULT)
+    if (str_eq(table_of(c->table)->load_where, "0"))
         return false;
     if (c->table != TABLE_BUILD && c->table != TABLE_BUILD_JOB)
         return true;
@@ -171,12 +171,16 @@ static void take_reply(struct bench_world *w, const struct effect *e)
     b->token = 0;
     if (e->status != 200 || wire_poll_response_decode(e->body, strlen(e->body), &got, &err) < 0)
         die("a poll was refused");
-    VEC_FOREACH (&got.leases, l)
-        vec_push(&b->leases, (struct bench_lease){.lease = xstrdup(l->lease),
-                                                  .job = xstrdup(l->job.key),
-                                                  .track = xstrdup(l->job.track),
-                                                  .epoch = l->epoch,
-                                                  .ends = -1});
+    VEC_FOREACH (&got.leases, l) {
+        struct bench_lease lease = {.lease = xstrdup(l->lease),
+                                    .job = xstrdup(l->job.key),
+                                    .track = xstrdup(l->job.track),
+                                    .epoch = l->epoch,
+                                    .ends = -1};
+        if (platform_parse(l->job.platform, &lease.platform, &err) < 0)
+            die(err.text);
+        vec_push(&b->leases, lease);
+    }
     wire_poll_response_done(&got);
 }
 
@@ -274,6 +278,8 @@ size_t bench_effects(struct bench_world *w)
             inspect(w, &e);
         else if (e.kind == EFFECT_RESOLVE_BASE)
             resolve(w, &e);
+        else if (e.kind == EFFECT_RETAIN)
+            model_on_retained(w->m, e.repository, e.tags.items[0].tag, e.digest);
         else if (e.kind == EFFECT_PUBLISH)
             model_on_publication_step(w->m, e.publication, e.step,
                                       e.step == PUBLISH_TAG ? e.tags.items[0].tag : NULL);
@@ -290,11 +296,13 @@ void bench_session(struct bench_world *w, struct bench_board *b)
 {
     struct wire_session_request req = {.agent = "bench", .boot = b->name};
     req.facts.slots = req.facts.cpus = b->slots;
-    req.facts.memory = (int64_t)8 << 30;
+    req.facts.memory = b->memory;
     req.facts.machine = req.facts.kernel = (char *)(uintptr_t) "x";
     req.facts.page_size = 4096;
     VEC_FOREACH (&b->platforms, p)
         strvec_add(&req.facts.platforms, platform_info(*p)->name);
+    VEC_FOREACH (&b->emulated, p)
+        strvec_add(&req.facts.emulated, platform_info(*p)->name);
     bench_begin(w);
     model_on_session(w->m, b->name, &req, ++w->token);
     struct wire_session_response answer = {0};
@@ -307,17 +315,24 @@ void bench_session(struct bench_world *w, struct bench_board *b)
     wire_session_response_done(&answer);
     bench_end(w);
     strvec_done(&req.facts.platforms);
+    strvec_done(&req.facts.emulated);
 }
 
 struct bench_board *bench_board(struct bench_world *w, const char *name,
-                                const enum platform *platforms, size_t n, int64_t slots)
+                                const enum platform *platforms, size_t n, int64_t slots,
+                                int64_t memory)
 {
     char hash[DIGEST_SIZE];
     digest_of(name, strlen(name), hash);
     bench_begin(w);
     model_on_board_added(w->m, name, hash);
     bench_end(w);
-    vec_push(&w->boards, (struct bench_board){.name = xstrdup(name), .slots = slots, .speed = 1});
+    vec_push(&w->boards, (struct bench_board){.name = xstrdup(name),
+                                              .slots = slots,
+                                              .memory = memory,
+                                              .speed = 1,
+                                              .temperature = 40,
+                                              .disk_free = (int64_t)10 << 30});
     struct bench_board *b = &w->boards.items[w->boards.n - 1];
     for (size_t i = 0; i < n; i++)
         vec_push(&b->platforms, platforms[i]);
@@ -325,15 +340,14 @@ struct bench_board *bench_board(struct bench_world *w, const char *name,
     return b;
 }
 
-void bench_poll(struct bench_world *w, struct bench_board *b)
+void bench_poll_again(struct bench_world *w, struct bench_board *b)
 {
-    if (b->token || (int64_t)b->leases.n >= b->slots)
-        return;
     struct wire_poll_request req = {.session = b->session,
                                     .seq = ++b->seq,
                                     .free = b->slots - (int64_t)b->leases.n,
-                                    .temperature = 40,
-                                    .disk_free = (int64_t)10 << 30};
+                                    .temperature = b->temperature,
+                                    .disk_free = b->disk_free,
+                                    .draining = b->draining};
     VEC_FOREACH (&b->leases, l)
         vec_push(&req.held, (struct wire_held){l->lease, l->epoch, WIRE_HELD_RUNNING});
     b->token = ++w->token;
@@ -341,6 +355,12 @@ void bench_poll(struct bench_world *w, struct bench_board *b)
     model_on_poll(w->m, b->name, &req, b->token);
     bench_end(w);
     vec_free(&req.held);
+}
+
+void bench_poll(struct bench_world *w, struct bench_board *b)
+{
+    if (!b->token && (int64_t)b->leases.n < b->slots)
+        bench_poll_again(w, b);
 }
 
 static void lease_done(struct bench_lease *l)
@@ -397,6 +417,7 @@ void bench_done(struct bench_world *w)
             lease_done(l);
         vec_free(&b->leases);
         vec_free(&b->platforms);
+        vec_free(&b->emulated);
         free(b->name);
         free(b->session);
     }

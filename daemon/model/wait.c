@@ -1,0 +1,83 @@
+/* Waiting for ancestors (design rule 6): what needs to be built waits while something that it is built on, however
+ * indirectly, is under way and may still change it; so a diamond is built once. At most an hour, and not for what is
+ * blocked, failed, held, backing off or without a board: that is under way no more.
+ *
+ * Between the two there may be tracks that are published as they should be, and will follow when their base has moved;
+ * through any other state nothing comes. */
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+
+#define ANCESTOR_WAIT_MS ((int64_t)60 * 60 * 1000)
+
+/* The first ancestor that `is` true of, or NULL; the walk goes on through tracks that are published. */
+static struct track *find_above(struct model *m, struct track *t, bool (*is)(const struct track *))
+{
+    t->mark = m->visit;
+    VEC_FOREACH (&t->bases, n)
+        VEC_FOREACH (&(*n)->claimants, it) {
+            struct track *c = *it, *found;
+            if (c->mark == m->visit)
+                continue;
+            if (is(c))
+                return c;
+            if (c->state == TRACK_PUBLISHED && (found = find_above(m, c, is)))
+                return found;
+        }
+    return NULL;
+}
+
+static bool is_under_way(const struct track *t)
+{
+    return t->under_way;
+}
+
+static bool is_queued(const struct track *t)
+{
+    return t->queued && !t->visiting;
+}
+
+struct track *wait_queued_ancestor(struct model *m, struct track *t)
+{
+    m->visit++;
+    return find_above(m, t, is_queued);
+}
+
+static void wait_for(struct track *t, struct track *ancestor)
+{
+    VEC_FOREACH (&ancestor->waiters, w)
+        if (*w == t)
+            return;
+    vec_push(&ancestor->waiters, t);
+}
+
+void wait_over(struct model *m, struct track *ancestor)
+{
+    VEC_FOREACH (&ancestor->waiters, w)
+        model_plan_later(m, *w);
+    ancestor->waiters.n = 0;
+}
+
+bool wait_for_ancestor(struct model *m, struct track *t)
+{
+    m->visit++;
+    struct track *ancestor = find_above(m, t, is_under_way);
+    if (!ancestor) {
+        if (t->wait_left != -1)
+            model_touch(m, t);
+        t->wait_left = -1;
+        t->wait_due = 0;
+        return false;
+    }
+    if (!t->wait_due) {
+        t->wait_left = t->wait_left >= 0 ? t->wait_left : ANCESTOR_WAIT_MS;
+        t->wait_due = m->mono + t->wait_left;
+        model_touch(m, t);
+    }
+    if (t->wait_due <= m->mono)
+        return false;
+    model_timer(m, t->wait_due);
+    wait_for(t, ancestor);
+    track_state_set(m, t, TRACK_WAITING, REASON_BASE_BUILDING, "base %s is under way",
+                    ancestor->id);
+    return true;
+}

@@ -9,6 +9,7 @@
 #define GIT_REQUEST_MAX    (4 << 20)  /* bytes of a request's line */
 #define GIT_ANSWER_MAX     (64 << 20) /* bytes of an answer's line */
 #define GIT_REFS_MAX       200000     /* refs that a source may have */
+#define GIT_MATCHES_MAX    50000      /* of those, refs that match what is asked for */
 #define GIT_DOCKERFILE_MAX (1 << 20)  /* bytes of a Dockerfile */
 #define GIT_OID_SIZE       41         /* 40 hex digits and the NUL */
 

@@ -185,7 +185,7 @@ int main(int argc, char **argv)
         return usage();
     struct err err = ERR_INIT;
     setlocale(LC_CTYPE, "C.UTF-8"); /* libarchive writes names by it */
-    git_worker_confine(worker.state_dir);
+    git_worker_confine(worker.state_dir, worker.blob_limit);
     if (git_worker_setup(&worker, &err) < 0) {
         log_error("git worker: %s", err.text);
         return 1;

@@ -124,6 +124,8 @@ int git_worker_error(struct err *err, int rc, bool remote, const char *fmt, ...)
     cleanup_free char *message =
         git_worker_name_text(last && last->message ? last->message : "failed");
     int code = remote ? remote_code(rc, last ? last->klass : 0, message) : local_code(rc);
+    if (last && last->klass == GIT_ERROR_NOMEMORY)
+        code = -EFBIG; /* the worker's own bound: git_worker_confine */
     if (strcasestr(message, "no space left") || strcasestr(message, "quota exceeded"))
         code = -ENOSPC;
     git_error_clear();

@@ -25,9 +25,9 @@ struct git_worker {
 /* ---- git_worker_sandbox.c ---- */
 
 /* Gives up what the process may do beyond reading files, connecting out and writing below state_dir:
- * capabilities, new privileges, executing programs, core dumps; and dies with its parent. What the
- * kernel does not offer is left out. */
-void git_worker_confine(const char *state_dir);
+ * capabilities, new privileges, executing programs, core dumps, memory beyond a few files of `blob_limit`
+ * bytes; and dies with its parent. What the kernel does not offer is left out. */
+void git_worker_confine(const char *state_dir, int64_t blob_limit);
 
 /* ---- git_worker_error.c ---- */
 

@@ -194,7 +194,8 @@ static json_t *answer_ref(const git_remote_head *head, const git_remote_head *pe
     return json_pack("{s:s, s:s, s:s}", "name", head->name, "oid", oid, "peeled", commit);
 }
 
-/* Adds the refs that are asked for, sorted by name; returns how many upstream has in all. */
+/* Adds the refs that are asked for, sorted by name, or rather more of them than may be; returns how many upstream
+ * has in all. */
 static size_t answer_refs(const struct upstream *upstream, json_t *patterns, json_t *refs)
 {
     size_t n = upstream->n, total = 0;
@@ -212,7 +213,7 @@ static size_t answer_refs(const struct upstream *upstream, json_t *patterns, jso
         const git_remote_head *peeled = NULL;
         for (size_t j = i + 1; j < n && !peeled && str_starts(heads[j]->name, name); j++)
             peeled = is_peeled(heads[j], name) ? heads[j] : NULL;
-        if (matches(patterns, name) && is_sane(name))
+        if (matches(patterns, name) && is_sane(name) && json_array_size(refs) <= GIT_MATCHES_MAX)
             json_array_append_new(refs, answer_ref(heads[i], peeled));
     }
     return total;
@@ -254,6 +255,9 @@ int git_op_list(const struct git_worker *worker, json_t *request, json_t *answer
         size_t total = answer_refs(&upstream, patterns, refs);
         json_object_set_new(answer, "total", json_integer((json_int_t)total));
         json_object_set_new(answer, "head", head_branch(&upstream));
+        if (json_array_size(refs) > GIT_MATCHES_MAX)
+            r = err_set(err, -EFBIG, "%s: more than %d refs match; a narrower pattern is wanted",
+                        upstream.text, GIT_MATCHES_MAX);
     }
     upstream_done(&upstream);
     return r;

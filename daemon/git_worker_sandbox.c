@@ -16,6 +16,7 @@
 #define ACCESS_FIRST    ((1ULL << 13) - 1)
 #define ACCESS_REFER    (1ULL << 13) /* version 2 */
 #define ACCESS_TRUNCATE (1ULL << 14) /* version 3 */
+#define MEMORY_MIN      ((int64_t)256 << 20)
 #define ACCESS_READ     (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 
 static int allow(int rules, const char *path, uint64_t access)
@@ -57,10 +58,31 @@ static int drop_capabilities(void)
     return syscall(SYS_capset, &header, none) < 0 ? -errno : 0;
 }
 
-void git_worker_confine(const char *state_dir)
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED true /* its shadow memory is counted too */
+#elif defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer)
+#else
+#define SANITIZED false
+#endif
+
+/* What libgit2 takes for refs, packs and deltas is as much as a server likes; mapped packs are not counted. A delta
+ * wants its base and its result at once, and a copy is handed out. */
+static void bound_memory(int64_t blob_limit)
+{
+    int64_t most = MEMORY_MIN + 3 * blob_limit;
+    int64_t machine = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 4 * 3;
+    struct rlimit limit;
+    limit.rlim_cur = limit.rlim_max = (rlim_t)(machine > 0 && machine < most ? machine : most);
+    if (!SANITIZED && setrlimit(RLIMIT_DATA, &limit) < 0)
+        log_warning("git worker: memory is not bounded: %s", strerror(errno));
+}
+
+void git_worker_confine(const char *state_dir, int64_t blob_limit)
 {
     struct rlimit no_core = {0, 0};
     (void)setrlimit(RLIMIT_CORE, &no_core);
+    bound_memory(blob_limit);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         log_warning("git worker: no_new_privs: %s", strerror(errno));
     int r = confine_files(state_dir);

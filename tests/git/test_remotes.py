@@ -113,6 +113,18 @@ def test_a_thousand_refs(served):
     assert len(worker.fetch(url, *[f"refs/tags/v{i}" for i in range(1000)])) == 1000
 
 
+def test_more_refs_than_are_taken(worker, folder):
+    """A pattern that matches too many is refused; a narrower one is not."""
+    repo = folder.repo("app")
+    commit = repo.commit({"f": "1"})
+    with open(f"{repo.path}/packed-refs", "w", encoding="ascii") as f:
+        f.write("# pack-refs with: peeled fully-peeled sorted \n")
+        f.writelines(sorted(f"{commit} refs/tags/v{i}\n" for i in range(50001)))
+    assert "50000 refs" in worker.bad("list", "limit", url=folder.url(repo), patterns=["refs/tags/*"])
+    listed = worker.good("list", url=folder.url(repo), patterns=["refs/tags/v5000*"])
+    assert len(listed["refs"]) == 2 and listed["total"] == 50003
+
+
 def test_only_what_is_asked_for_is_brought(worker, folder):
     """By path too, where libgit2's own transport would copy everything at every change."""
     repo = folder.repo("app")

@@ -33,8 +33,9 @@ struct git_pool {
     struct seat *seats;
     size_t n_seats;
     size_t n_processes; /* that have not told that they are gone */
-    struct queue local, remote, finished;
-    size_t n_remote; /* running now */
+    struct queue local, lists, fetches, finished;
+    size_t n_remote, n_fetches; /* running now; fetches are remote too */
+    uint64_t last_number;
     int64_t last_id;
     bool closing;
     void (*closed)(void *userdata);
@@ -81,7 +82,10 @@ static void queue_remove(struct queue *queue, struct git_request *request)
 
 static struct queue *queue_of(struct git_request *request)
 {
-    return git_op_is_remote(request->op) ? &request->pool->remote : &request->pool->local;
+    struct git_pool *pool = request->pool;
+    if (request->op == GIT_OP_LIST)
+        return &pool->lists;
+    return request->op == GIT_OP_FETCH ? &pool->fetches : &pool->local;
 }
 
 /* ---- the end of a request ---- */
@@ -101,12 +105,21 @@ static void finish(struct git_request *request)
     kick(request->pool);
 }
 
+/* Counts a request that begins (+1) or ends (-1) to run. */
+static void count(struct git_pool *pool, const struct git_request *request, int by)
+{
+    if (git_op_is_remote(request->op))
+        pool->n_remote += (size_t)by;
+    if (request->op == GIT_OP_FETCH)
+        pool->n_fetches += (size_t)by;
+}
+
 /* Takes the request that a worker is at away from it. */
 static struct git_request *leave_seat(struct git_pool *pool, struct seat *seat)
 {
     struct git_request *request = steal_ptr(seat->request);
-    if (request && git_op_is_remote(request->op))
-        pool->n_remote--;
+    if (request)
+        count(pool, request, -1);
     return request;
 }
 
@@ -196,7 +209,7 @@ static void run(struct git_pool *pool, struct seat *seat, struct git_request *re
     seat->request = request;
     request->state = GIT_RUNNING;
     request->seat = seat;
-    pool->n_remote += git_op_is_remote(request->op);
+    count(pool, request, 1);
     json_object_set_new(request->body, "id", json_integer(seat->id));
     struct strbuf line = {0};
     cleanup_free char *text = json_canonical(request->body);
@@ -221,12 +234,19 @@ static struct seat *idle_seat(struct git_pool *pool)
     return unused;
 }
 
+/* One worker is kept for what speaks to nobody, and another for polls: a fetch may take ten times as long. */
 static struct git_request *next_request(struct git_pool *pool)
 {
     if (pool->local.first)
         return queue_pop(&pool->local);
     size_t most = pool->n_seats > 1 ? pool->n_seats - 1 : 1;
-    return pool->n_remote < most ? queue_pop(&pool->remote) : NULL;
+    if (pool->n_remote >= most)
+        return NULL;
+    const struct git_request *list = pool->lists.first, *fetch = pool->fetches.first;
+    bool may_fetch = fetch && pool->n_fetches < (most > 1 ? most - 1 : 1);
+    if (may_fetch && (!list || fetch->number < list->number))
+        return queue_pop(&pool->fetches);
+    return queue_pop(&pool->lists);
 }
 
 static void dispatch(struct git_pool *pool)
@@ -311,7 +331,8 @@ int git_pool_new(uv_loop_t *loop, const struct git_pool_options *options,
     for (size_t i = 0; i < pool->n_seats; i++)
         pool->seats[i].pool = pool;
     queue_init(&pool->local);
-    queue_init(&pool->remote);
+    queue_init(&pool->lists);
+    queue_init(&pool->fetches);
     queue_init(&pool->finished);
     uv_timer_init(loop, &pool->kick);
     pool->kick.data = pool;
@@ -341,8 +362,10 @@ void git_pool_close(struct git_pool *pool, void (*done)(void *userdata), void *u
     pool->closed_userdata = userdata;
     while (pool->local.first)
         git_request_cancel(pool->local.first);
-    while (pool->remote.first)
-        git_request_cancel(pool->remote.first);
+    while (pool->lists.first)
+        git_request_cancel(pool->lists.first);
+    while (pool->fetches.first)
+        git_request_cancel(pool->fetches.first);
     for (size_t i = 0; i < pool->n_seats; i++) {
         if (pool->seats[i].request)
             git_request_cancel(pool->seats[i].request);
@@ -363,6 +386,7 @@ static struct git_request *submit(struct git_pool *pool, enum git_op op, json_t 
     };
     struct git_request *request = xnew(struct git_request);
     request->pool = pool;
+    request->number = ++pool->last_number;
     request->op = op;
     request->body = body;
     request->timeout_ms = timeout_ms > 0 ? timeout_ms : defaults[op];

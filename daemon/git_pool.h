@@ -8,7 +8,8 @@
  * -EPROTO when the worker and this program do not understand each other.
  *
  * Requests that speak to nobody go first, and one worker is kept for them, so that upstreams that hang
- * cannot keep a board waiting for its context. */
+ * cannot keep a board waiting for its context. Of three workers or more another is kept from fetches, so that
+ * one upstream's slow fetch does not keep the others from being looked at. */
 #pragma once
 
 #include "common/digest.h"

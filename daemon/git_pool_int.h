@@ -16,6 +16,7 @@ struct seat;
 struct git_request {
     struct git_pool *pool;    /* weak */
     struct git_request *next; /* in one of the pool's lists, by state */
+    uint64_t number;          /* rises with each request */
     enum git_op op;
     enum git_request_state state;
     json_t *body; /* without the id; NULL when an argument was not UTF-8 */

@@ -89,6 +89,8 @@ int main(void)
         long id = id_of(line);
         if (is(line, "\"op\":\"list\""))
             list(line, id);
+        else if (is(line, "\"op\":\"fetch\"") && is(line, "hang"))
+            pause();
         else if (is(line, "\"op\":\"fetch\""))
             printf("{\"id\":%ld,\"ok\":true,\"fetched\":[],\"missing\":[\"gone\"],"
                    "\"refused\":[{\"name\":\"odd\",\"oid\":\"%040d\",\"error\":\"no commit\"}]}\n",

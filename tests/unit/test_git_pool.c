@@ -175,6 +175,39 @@ static void test_local_goes_first(void **state)
     stop();
 }
 
+static void got(const struct git_fetch_result *result, const struct err *err, void *userdata)
+{
+    note(userdata, result, err);
+}
+
+static void fetch(const char *url, struct seen *seen)
+{
+    strvec refs = {0};
+    struct git_fetch_args args = {.url = url, .mirror = "m", .refs = &refs, .timeout_ms = 500};
+    git_pool_fetch(pool, &args, got, seen);
+}
+
+/* Fetches that hang stop neither polls nor, for longer than their deadline, each other. */
+static void test_fetches_leave_a_worker_for_polls(void **state)
+{
+    start(3);
+    struct seen hang[3] = {{0}}, fine = {0}, polls[3] = {{0}};
+    for (int i = 0; i < 3; i++)
+        fetch("hang", &hang[i]);
+    fetch("fine", &fine);
+    for (int i = 0; i < 3; i++) {
+        list("two", 0, &polls[i]);
+        await(&polls[i]);
+        assert_true(polls[i].good);
+    }
+    assert_int_equal(answers, 3);
+    await(&fine);
+    assert_int_equal(fine.order, 7);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(hang[i].code, -ETIMEDOUT);
+    stop();
+}
+
 static void test_cancel(void **state)
 {
     start(1);
@@ -282,6 +315,7 @@ int main(void)
         cmocka_unit_test(test_bad_workers),
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_local_goes_first),
+        cmocka_unit_test(test_fetches_leave_a_worker_for_polls),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_close_in_the_middle),
         cmocka_unit_test(test_close_from_a_callback),

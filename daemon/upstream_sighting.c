@@ -9,6 +9,10 @@
 
 #include <errno.h>
 
+/* Moved refs that are fetched at once, to be told whether they descend: a source that moves more of them is not
+ * followed at once but at the second sighting. */
+#define MOVED_MAX 1000
+
 /* One ref of a listing. */
 struct listed {
     char *name, *commit;
@@ -153,7 +157,10 @@ static void begin(struct sighting *s)
     }
     VEC_FOREACH (&s->refs, r) {
         const char *known = model_ref_commit(coordinator_model(mr->u->c), mr->url, r->name);
-        r->moved = known && !str_eq(known, r->commit);
+        if (!known || str_eq(known, r->commit))
+            continue;
+        r->descends = false;
+        r->moved = s->moved.n < MOVED_MAX;
         if (r->moved)
             strvec_add(&s->moved, r->name);
     }

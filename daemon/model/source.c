@@ -7,6 +7,9 @@
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
 
+/* Refs among which a commit is looked for at most. */
+#define COMMIT_REFS_MAX 1000
+
 static struct source *find_source(const struct model *m, const char *url)
 {
     struct source *s = NULL;
@@ -79,7 +82,7 @@ void model_commit_refs(const struct model *m, const char *source, const char *co
     if (refs->n)
         return;
     for (const struct ref *r = s ? s->refs : NULL; r; r = r->hh.next)
-        if (!r->deleted)
+        if (!r->deleted && refs->n < COMMIT_REFS_MAX)
             strvec_add(refs, r->name);
 }
 

@@ -13,9 +13,9 @@ int cmd_rebuild(struct ctl *ctl)
         return r;
     cleanup_free char *id = ctl_escape(track);
     cleanup_(json_decrefp) json_t *answer = NULL;
-    json_t *body = json_pack("{s:b}", "no_cache", ctl->no_cache);
-    if (ctl->platform)
-        json_object_set_new(body, "platform", json_string(ctl->platform));
+    json_t *body = ctl_command_body(ctl);
+    json_object_set_new(body, "no_cache", json_boolean(ctl->no_cache));
+    json_object_set_new(body, "with_dependents", json_boolean(ctl->with_dependents));
     r = ctl_post(ctl, body, &answer, "/v1/tracks/%s/rebuild", id);
     if (r != CTL_OK)
         return r;
@@ -24,7 +24,12 @@ int cmd_rebuild(struct ctl *ctl)
     if (j_int(answer, "build", 0))
         printf("%s: build %" PRId64 "\n", track, j_int(answer, "build", 0));
     else
-        printf("%s: asked for\n", track);
+        printf("%s\n", j_str(answer, "text"));
+    size_t i;
+    json_t *other;
+    if (json_array_size(j_of(answer, "tracks")) > 1)
+        json_array_foreach (j_of(answer, "tracks"), i, other)
+            printf("  %s\n", json_string_value(other));
     return CTL_OK;
 }
 

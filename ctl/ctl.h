@@ -24,7 +24,7 @@ struct ctl {
     const char *command;
     int n_args;
     char **args;
-    bool follow, no_cache;
+    bool follow, no_cache, with_dependents;
     const char *platform, *track, *file, *attempt, *reason;
     long limit, before;
 };

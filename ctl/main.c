@@ -27,6 +27,7 @@ enum option_id {
     OPT_FILE,
     OPT_ATTEMPT,
     OPT_REASON,
+    OPT_WITH_DEPENDENTS,
 };
 
 /* Bits of the options that belong to some commands only. */
@@ -37,6 +38,7 @@ enum {
     TAKES_PAGE = 8,
     TAKES_FILE = 16,
     TAKES_REASON = 32,
+    TAKES_DEPENDENTS = 64,
 };
 
 static const struct option long_options[] = {
@@ -56,6 +58,7 @@ static const struct option long_options[] = {
     {"before", required_argument, NULL, OPT_BEFORE},
     {"file", required_argument, NULL, OPT_FILE},
     {"secret-file", required_argument, NULL, OPT_FILE},
+    {"with-dependents", no_argument, NULL, OPT_WITH_DEPENDENTS},
     {"reason", required_argument, NULL, OPT_REASON},
     {NULL, 0, NULL, 0},
 };
@@ -94,10 +97,14 @@ static const struct command commands[] = {
      "status is\n"
      "                  then the job's: 0 succeeded, 1 failed or cancelled\n"
      "  --attempt ID    this attempt's instead of the newest's\n"},
-    {"rebuild", cmd_rebuild, 1, 1, TAKES_NO_CACHE | TAKES_PLATFORM,
-     "rebuild [--no-cache] [--platform P] TRACK|IMAGE", "build again though nothing has changed",
+    {"rebuild", cmd_rebuild, 1, 1,
+     TAKES_NO_CACHE | TAKES_PLATFORM | TAKES_DEPENDENTS | TAKES_REASON,
+     "rebuild [--no-cache] [--with-dependents] [--platform P] TRACK|IMAGE",
+     "build again though nothing has changed",
      "  --no-cache      without the boards' layer caches\n"
-     "  --platform P    this platform only\n"},
+     "  --with-dependents\n"
+     "                  and everything that is built on it, in that order\n"
+     "  --platform P    this platform only\n" REASON_HELP},
     {"cancel", cmd_cancel, 1, 2, TAKES_PLATFORM, "cancel BUILD | JOB | BUILD|TRACK PLATFORM",
      "cancel a build, or one job of it", ""},
     {"hold", cmd_track_command, 1, 1, TAKES_REASON, "hold [--reason TEXT] TRACK|IMAGE",
@@ -234,6 +241,10 @@ static int take_command_option(struct ctl *ctl, int id, unsigned *takes)
     case OPT_PLATFORM:
         ctl->platform = optarg;
         *takes |= TAKES_PLATFORM;
+        return CTL_OK;
+    case OPT_WITH_DEPENDENTS:
+        ctl->with_dependents = true;
+        *takes |= TAKES_DEPENDENTS;
         return CTL_OK;
     case OPT_REASON:
         ctl->reason = optarg;

@@ -38,23 +38,6 @@ static void refuse(struct http_call *call, const struct err *err)
     http_respond_error(call, status, NULL, "%s", err->text);
 }
 
-void api_rebuild(struct http_call *call, void *data)
-{
-    struct coordinator *c = data;
-    json_t *body = body_of(c, call);
-    if (!body)
-        return;
-    const char *track = http_call_param(call, "id");
-    const char *platform = json_string_value(json_object_get(body, "platform"));
-    bool no_cache = json_is_true(json_object_get(body, "no_cache"));
-    struct err err = ERR_INIT;
-    if (model_on_rebuild(coordinator_turn(c), track, platform, no_cache, &err) < 0)
-        refuse(call, &err);
-    else
-        coordinator_reply(c, call, 202, json_pack("{s:s,s:n}", "track", track, "build"));
-    json_decref(body);
-}
-
 void api_cancel_build(struct http_call *call, void *data)
 {
     struct coordinator *c = data;

@@ -106,9 +106,13 @@ static json_t *answer_json(const struct command *c, const struct command_answer 
     json_t *tracks = json_array();
     VEC_FOREACH (&a->tracks, t)
         json_array_append_new(tracks, json_string(*t));
-    return json_pack("{s:s,s:s?,s:s?,s:b,s:s,s:o,s:o}", "command", command_name(c->verb), "track",
-                     c->track, "job", c->job, "changed", a->changed, "text", a->text, "tracks",
-                     tracks, "action", a->action ? json_integer(a->action) : json_null());
+    json_t *json =
+        json_pack("{s:s,s:s?,s:s?,s:b,s:s,s:o,s:o}", "command", command_name(c->verb), "track",
+                  c->track, "job", c->job, "changed", a->changed, "text", a->text, "tracks", tracks,
+                  "action", a->action ? json_integer(a->action) : json_null());
+    if (c->verb == COMMAND_REBUILD)
+        json_object_set_new(json, "build", json_null());
+    return json;
 }
 
 static void run(struct coordinator *c, struct http_call *call, const struct command *command)
@@ -122,7 +126,8 @@ static void run(struct coordinator *c, struct http_call *call, const struct comm
                                                 : 400,
                            NULL, "%s", err.text);
     else
-        coordinator_reply(c, call, 200, answer_json(command, &a));
+        coordinator_reply(c, call, command->verb == COMMAND_REBUILD ? 202 : 200,
+                          answer_json(command, &a));
     command_answer_done(&a);
 }
 

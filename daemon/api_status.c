@@ -395,7 +395,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/sources", get_sources, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/actions", get_actions, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/events", get_events, HTTP_TAKES_NONE, 0, 0},
-    {"POST", "/v1/tracks/{id}/rebuild", api_rebuild, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/tracks/{id}/rebuild", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/tracks/{id}/hold", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/tracks/{id}/release", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/tracks/{id}/pin", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},

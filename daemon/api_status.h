@@ -25,8 +25,6 @@ struct stream *api_status_stream(const struct api_status *api);
 void api_not_found(struct http_call *call, const char *kind, const char *name);
 
 /* ---- api_change.c: handlers of everything that changes something ---- */
-/* POST /v1/tracks/{id}/rebuild */
-void api_rebuild(struct http_call *call, void *data);
 /* POST /v1/builds/{id}/cancel */
 void api_cancel_build(struct http_call *call, void *data);
 /* POST /v1/jobs/{key}/cancel */

@@ -78,8 +78,9 @@ def test_what_changes(fake):
     said(ctl(fake, "rebuild", "--no-cache", "--platform", "linux/arm64", "nginx-coap-proxy"))
     said(ctl(fake, "cancel", "17"))
     said(ctl(fake, "cancel", "17", "amd64"))
+    assert all(p[1].pop("by") for p in fake.data.posts if p[0].endswith("rebuild"))
     assert [p[:2] for p in fake.data.posts] == [
-        ("/v1/tracks/nginx-coap-proxy@v1.4.0/rebuild", {"no_cache": True, "platform": "linux/arm64"}), ("/v1/builds/17/cancel", {}),
+        ("/v1/tracks/nginx-coap-proxy@v1.4.0/rebuild", {"no_cache": True, "with_dependents": False, "platform": "linux/arm64"}), ("/v1/builds/17/cancel", {}),
         (f"/v1/jobs/{fake.data.tracks()[1]['cells'][AMD64]['job']}/cancel", {})]
 
 

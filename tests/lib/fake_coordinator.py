@@ -221,7 +221,9 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         d.posts.append((path, body, self.headers.get("Authorization")))
         if re.fullmatch("/v1/tracks/.*/rebuild", path):
-            self.answer(202, {"track": path.split("/")[3], "build": 18})
+            track = path.split("/")[3]
+            self.answer(202, {"command": "rebuild", "track": track, "job": None, "changed": True, "text": f"{track} is built again",
+                              "tracks": [track], "action": 6, "build": 18})
         elif re.fullmatch("/v1/(builds|jobs)/.*/cancel", path):
             kind, what = path.split("/")[2:4]
             if what == "15":

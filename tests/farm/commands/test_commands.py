@@ -124,7 +124,7 @@ def test_hold_pin_rollback_promote(farm):
 
 
 @pytest.mark.timeout(900)
-def test_freeze_and_retry(farm):
+def test_freeze_retry_rebuild(farm):
     w = World(farm, {"base": None, "top": None})
     w.base("base", "1")
     w.up["top"].commit({"Dockerfile": f"FROM {w.registry.host}/osf/base\nRUN exit 1\n"})
@@ -155,6 +155,14 @@ def test_freeze_and_retry(farm):
     assert len(w.sheafd.job(key)["attempts"]) > attempts
     w.up["top"].commit({"Dockerfile": f"FROM {w.registry.host}/osf/base\nRUN echo well >/top\n"})
     w.sheafd.settle(w.up["top"])
+
+    # A rebuild with its dependents builds each once, the base first.
+    jobs = {name: len(w.sheafd.jobs(name)) for name in ("base", "top")}
+    answer = w.sheafd.ctl_json("rebuild", "base", "--with-dependents", "--no-cache")
+    jsonschema.validate(answer, schema("rebuild"))
+    assert sorted(answer["tracks"]) == ["base@master", "top@master"]
+    w.sheafd.wait_idle(200)
+    assert {name: len(w.sheafd.jobs(name)) - n for name, n in jobs.items()} == {"base": 1, "top": 1}
     w.again()
 
 

@@ -5,7 +5,6 @@
  *     failure modes  failed (a required job), superseded (newer keys), cancelled (a person) */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
-#include "daemon/model/slot_text.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -96,64 +95,6 @@ static bool matches(const struct build *b, const struct track *t)
     return true;
 }
 
-/* ---- why it is made ---- */
-
-/* The first slot whose key differs from that of its last success. */
-static const struct slot *changed_slot(const struct track *t)
-{
-    const struct slot *first = NULL;
-    for (int p = 0; p < PLATFORM_COUNT; p++) {
-        const struct slot *s = t->slots[p];
-        if (!s || s->state != SLOT_READY)
-            continue;
-        if (!str_eq(s->last_key, s->key))
-            return s;
-        first = first ? first : s;
-    }
-    return first;
-}
-
-/* The first slot whose job settled as failed and whose delay is over. */
-static const struct slot *slot_to_retry(const struct model *m, const struct track *t)
-{
-    for (int p = 0; p < PLATFORM_COUNT; p++) {
-        const struct slot *s = t->slots[p];
-        if (s && s->state == SLOT_READY && s->job && job_retry_due(m, s->job))
-            return s;
-    }
-    return NULL;
-}
-
-static void explain(struct model *m, struct track *t, struct build *b)
-{
-    const struct slot *s = changed_slot(t);
-    const struct job *last = s->last_key ? job_find(m, s->last_key) : NULL;
-    cleanup_free char *difference = last ? key_difference(last->inputs, s->inputs) : NULL;
-    b->class = CLASS_SOURCE;
-    const struct slot *retried = slot_to_retry(m, t);
-    if (t->asked) {
-        b->class = CLASS_PERSON;
-        b->why_code = t->asked;
-        b->why = xstrdup(t->asked == REASON_RETRY_ASKED ? "asked to try again" : "asked for");
-    } else if (retried) {
-        const struct job *j = retried->job;
-        b->class = j->class == CLASS_PERSON ? CLASS_SOURCE : j->class;
-        b->why_code = REASON_TRIED_AGAIN;
-        b->why = xasprintf("%s: failed before: %s: %s", retried->platform_name,
-                           failure_kind_names[j->kind], j->reason ? j->reason : "");
-    } else if (!last) {
-        b->why_code = REASON_FIRST_BUILD;
-        b->why = xstrdup("never built before");
-    } else {
-        b->why_code = REASON_INPUT_CHANGED;
-        b->why = xasprintf("%s: %s", s->platform_name,
-                           difference ? difference : "the set of platforms changed");
-        if (difference && str_starts(difference, "base ") && !strstr(difference, "; "))
-            b->class = CLASS_RIPPLE;
-    }
-    t->asked = REASON_NONE;
-}
-
 /* ---- making it ---- */
 
 /* A person's cancellation settles a key until a person asks; a failure until its delay is over. */
@@ -194,7 +135,7 @@ static struct build *make(struct model *m, struct track *t)
     b->track_id = xstrdup(t->id);
     b->commit = xstrdup(t->ref->commit);
     b->created_at = m->wall;
-    explain(m, t, b);
+    build_explain(m, t, b);
     HASH_ADD(hh, m->builds, id, sizeof(b->id), b);
     model_touch(m, b);
     for (int p = 0; p < PLATFORM_COUNT; p++)

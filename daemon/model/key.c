@@ -1,12 +1,13 @@
-/* The key of a job: the hash of a canonical list of named inputs. An input at its default is left out, so that
- * one added by a later release rebuilds nothing. */
+/* The key of a job: the hash of a canonical list of named inputs, the first of which is the list's own version. An
+ * input at its default is left out, so that one added by a later release rebuilds nothing; the version rises only where
+ * the same inputs are listed in another way, and that builds everything again. key_words.c tells what differs between two
+ * lists. */
 #include "common/digest.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/slot_text.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 
 /* ---- building the list: [["name","value"],...] ----
  *
@@ -172,61 +173,4 @@ void key_compute(struct model *m, struct slot *s)
     free(s->inputs);
     s->inputs = strbuf_steal(&list);
     str_replace(&s->key, digest);
-}
-
-/* ---- comparing two lists ---- */
-
-static json_t *find_input(json_t *list, const char *name)
-{
-    size_t i;
-    json_t *pair;
-    json_array_foreach (list, i, pair)
-        if (str_eq(json_string_value(json_array_get(pair, 0)), name))
-            return json_array_get(pair, 1);
-    return NULL;
-}
-
-/* A value as a person reads it: digests cut to twelve digits. */
-static char *value_text(json_t *value)
-{
-    if (!value)
-        return xstrdup("nothing");
-    if (!json_is_string(value)) {
-        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-        return text ? text : xstrdup("?");
-    }
-    const char *s = json_string_value(value);
-    if (str_starts(s, "sha256:"))
-        return xstrndup(s + 7, 12);
-    return strlen(s) > 60 ? xasprintf("%.60s…", s) : xstrdup(s);
-}
-
-static void add_difference(struct strbuf *b, const char *name, json_t *before, json_t *after)
-{
-    cleanup_free char *from = value_text(before), *to = value_text(after);
-    if (b->n)
-        strbuf_add(b, "; ");
-    strbuf_addf(b, "%s changed from %s to %s", name, from, to);
-}
-
-char *key_difference(const char *old_inputs, const char *new_inputs)
-{
-    json_t *before = json_loads(old_inputs, 0, NULL), *after = json_loads(new_inputs, 0, NULL),
-           *pair;
-    cleanup_strbuf struct strbuf b = {0};
-    size_t i;
-    json_array_foreach (after, i, pair) {
-        const char *name = json_string_value(json_array_get(pair, 0));
-        json_t *was = find_input(before, name), *is = json_array_get(pair, 1);
-        if (!was || !json_equal(was, is))
-            add_difference(&b, name, was, is);
-    }
-    json_array_foreach (before, i, pair) {
-        const char *name = json_string_value(json_array_get(pair, 0));
-        if (!find_input(after, name))
-            add_difference(&b, name, json_array_get(pair, 1), NULL);
-    }
-    json_decref(before);
-    json_decref(after);
-    return b.n ? strbuf_steal(&b) : NULL;
 }

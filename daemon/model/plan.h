@@ -27,9 +27,14 @@ void slot_done(struct slot *s);
 
 /* key.c: fills in s->key and s->inputs from what the slot was evaluated to. */
 void key_compute(struct model *m, struct slot *s);
-/* In words: what differs between two lists of inputs (JSON texts as in job.inputs). The caller owns the
- * answer; NULL when nothing does. */
-char *key_difference(const char *old_inputs, const char *new_inputs);
+/* key_words.c: what differs between two lists of inputs (JSON texts as in job.inputs), in words: clauses that follow
+ * "built because". The caller owns the answer; NULL when nothing does. *ret_bases_alone: nothing but the content of
+ * bases. */
+char *key_difference(const char *old_inputs, const char *new_inputs, bool *ret_bases_alone);
+/* why.c: says in `b`, which is being made, why it is: its reason and its class. */
+void build_explain(struct model *m, struct track *t, struct build *b);
+/* The first slot whose job settled as failed and whose delay is over; NULL: none. */
+const struct slot *slot_to_retry(const struct model *m, const struct track *t);
 /* SOURCE_DATE_EPOCH of a slot's context, seconds. */
 int64_t key_epoch(struct model *m, const struct slot *s);
 /* How the result is packed: "oci+gzip". Static. */

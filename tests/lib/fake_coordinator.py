@@ -57,7 +57,7 @@ class Data:
     def _track(self, image, ref, tags, state, why_state=None, variant=None, version=None, states=None, published=None):
         track = f"{image}@{ref.split('/')[-1]}" + (f":{variant}" if variant else "")
         return {"id": track, "image": image, "ref": ref, "variant": variant, "version": version, "commit": "8f3c" * 10,
-                "state": state, "reason": why_state, "why": reason("input-changed", "context changed from 1f0c to 8f3c"), "tags": tags,
+                "state": state, "reason": why_state, "why": reason("input-changed", "its files changed"), "tags": tags,
                 "held": False, "hold": None, "build": 17, "publication": published and {
                     "id": 9, "generation": 12, "digest": digest(track), "published_at": published},
                 "cells": [self._cell(track, p, (states or {}).get(p, "succeeded"), why_state) for p in P]}
@@ -95,7 +95,7 @@ class Data:
 
     def build(self, number, track, state, end=None):
         return {"id": number, "track": track["id"], "image": track["image"], "state": state, "class": "source",
-                "why": reason("input-changed", "context changed from 1f0c to 8f3c"), "end": end, "commit": track["commit"],
+                "why": reason("input-changed", "its files changed"), "end": end, "commit": track["commit"],
                 "created_at": now() - 300000 * (20 - number), "finished_at": None if state == "running" else now() - 280000 * (20 - number),
                 "publication": track["publication"], "jobs": [self.build_job(c) for c in track["cells"]]}
 

@@ -297,6 +297,100 @@ static void test_promote_settles_a_tag_conflict(void **state)
     world_done(&w);
 }
 
+/* ---- platforms ---- */
+
+static const char *const two[] = {"linux/amd64", "linux/arm64", NULL};
+
+static struct farm_image *two_platforms(struct world *w)
+{
+    world_init(w);
+    w->platforms = two;
+    struct farm_image *image = world_image(w, "base", SOURCE, MASTER, "./mk");
+    world_start(w);
+    world_board(w, "one");
+    world_see(w, SOURCE, MASTER, "c1");
+    world_settle(w, NULL);
+    return image;
+}
+
+static size_t children(struct world *w)
+{
+    json_t *view = view_track(w->m, TRACK);
+    json_t *newest = json_array_get(json_object_get(view, "publications"), 0);
+    size_t n = json_array_size(json_object_get(newest, "platforms"));
+    json_decref(view);
+    return n;
+}
+
+static void add_arm64(struct world *w, struct farm_image *image)
+{
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    world_begin(w, 1);
+    model_on_config(w->m, w->farm);
+    world_end(w);
+    world_settle(w, NULL);
+}
+
+static void test_a_retired_platform_is_left_out(void **state)
+{
+    struct world w;
+    struct farm_image *image = two_platforms(&w);
+    struct command c = of(COMMAND_RETIRE, TRACK);
+    c.platform = "linux/amd64";
+    world_refused(&w, &c, -EBUSY, "only platform");
+    c.platform = "linux/arm64";
+    world_refused(&w, &c, -EINVAL, "is not built for");
+    add_arm64(&w, image);
+    assert_int_equal(children(&w), 2);
+    assert_true(world_do(&w, &c));
+    assert_false(world_do(&w, &c));
+    world_settle(&w, NULL);
+    assert_int_equal(children(&w), 1);
+    c.verb = COMMAND_REBUILD;
+    world_refused(&w, &c, -EBUSY, "retired");
+    c.verb = COMMAND_WAKE;
+    assert_true(world_do(&w, &c));
+    assert_false(world_do(&w, &c));
+    world_restart(&w);
+    assert_int_equal(world_settle(&w, NULL), 0); /* what it had built is good still */
+    assert_int_equal(children(&w), 2);
+    world_done(&w);
+}
+
+static void test_a_rollback_drops_no_platform(void **state)
+{
+    struct world w;
+    struct farm_image *image = two_platforms(&w);
+    add_arm64(&w, image);
+    struct command c = of(COMMAND_ROLLBACK, TRACK);
+    world_refused(&w, &c, -EBUSY, "--platform linux/arm64");
+    c.verb = COMMAND_RETIRE;
+    c.platform = "linux/arm64";
+    world_do(&w, &c);
+    world_settle(&w, NULL);
+    assert_int_equal(children(&w), 1);
+    world_done(&w);
+}
+
+static void test_promote_goes_through_a_freeze(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_settle(&w, NULL);
+    cleanup_free char *before = xstrdup(world_tag_digest(&w, BASE, "latest"));
+    world_ask(&w, COMMAND_FREEZE, NULL);
+    world_see(&w, SOURCE, MASTER, "c2");
+    world_settle(&w, NULL);
+    assert_string_equal(world_tag_digest(&w, BASE, "latest"), before);
+    assert_true(world_ask(&w, COMMAND_PROMOTE, TRACK));
+    world_settle(&w, NULL);
+    assert_string_not_equal(world_tag_digest(&w, BASE, "latest"), before);
+    world_see(&w, SOURCE, MASTER, "c3");
+    world_settle(&w, NULL);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "frozen");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +404,9 @@ int main(void)
         cmocka_unit_test(test_a_held_tracks_tags_stay_with_it),
         cmocka_unit_test(test_release_lets_the_higher_version_have_it),
         cmocka_unit_test(test_promote_settles_a_tag_conflict),
+        cmocka_unit_test(test_a_retired_platform_is_left_out),
+        cmocka_unit_test(test_a_rollback_drops_no_platform),
+        cmocka_unit_test(test_promote_goes_through_a_freeze),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

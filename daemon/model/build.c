@@ -50,6 +50,8 @@ static void release_jobs(struct model *m, struct build *b)
             }
         if (!j->builds.n && job_under_way(j))
             job_cancel(m, j, b->state == BUILD_CANCELLED);
+        if (!j->builds.n)
+            job_forget_spec(m, j);
     }
 }
 

@@ -75,6 +75,16 @@ void job_describe(struct model *m, struct job *j, const struct slot *s)
     model_touch(m, j);
 }
 
+/* Most jobs are of the past, and their specs are half of what they take. */
+void job_forget_spec(struct model *m, struct job *j)
+{
+    bool done = j->state == JOB_SUCCEEDED || (j->state == JOB_CANCELLED && !j->settled);
+    if (!done || j->live || !*j->spec)
+        return;
+    str_replace(&j->spec, "");
+    model_touch(m, j);
+}
+
 struct job *job_make(struct model *m, struct slot *s, enum build_class class)
 {
     const struct track *t = s->t;

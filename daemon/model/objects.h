@@ -91,6 +91,9 @@ void job_add(struct model *m, struct job *j);
 void job_spec_fill(struct model *m, const struct slot *s, struct wire_job *w);
 /* The job of a key, or NULL. */
 struct job *job_find(const struct model *m, const char *key);
+/* No build wants the settled job any more: forgets what a board is told of it. A slot that gets its key again says it
+ * anew (job_describe) before it is wanted. */
+void job_forget_spec(struct model *m, struct job *j);
 /* Makes the job of a slot, wanted. */
 struct job *job_make(struct model *m, struct slot *s, enum build_class class);
 /* Moves a job to a state that its table allows. */

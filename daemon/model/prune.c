@@ -93,7 +93,8 @@ void child_lost(struct model *m, struct track *t, const char *digest, const char
             continue;
         if (s && s->state == SLOT_READY && str_eq(s->key, j->key))
             job_describe(m, j, s);
-        job_want(m, j, CLASS_SOURCE);
+        if (*j->spec)
+            job_want(m, j, CLASS_SOURCE);
     }
     model_plan_later(m, t);
 }

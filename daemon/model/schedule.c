@@ -117,9 +117,10 @@ static void rank_anew(struct model *m)
 
 void schedule_add(struct model *m, struct job *j)
 {
-    if (j->queued)
+    if (j->queued && !j->stranded)
         return;
     j->queued = true;
+    j->stranded = false;
     j->queued_at = m->mono;
     rank(m, j);
     heap_push(&m->ready[j->platform], j);
@@ -129,8 +130,12 @@ void schedule_add(struct model *m, struct job *j)
 void schedule_boards_changed(struct model *m)
 {
     estimate_boards_changed(m);
-    VEC_FOREACH (&m->stranded, j)
-        heap_push(&m->ready[(*j)->platform], *j);
+    VEC_FOREACH (&m->stranded, it) {
+        struct job *j = *it;
+        if (j->stranded)
+            heap_push(&m->ready[j->platform], j);
+        j->stranded = false;
+    }
     m->stranded.n = 0;
     m->dispatch = true;
 }
@@ -345,6 +350,12 @@ static struct job *next_job(struct model *m, const struct round *r)
     return best ? heap_pop(best) : NULL;
 }
 
+static void strand(struct model *m, struct job *j)
+{
+    j->stranded = true;
+    vec_push(&m->stranded, j);
+}
+
 static void place_all(struct model *m)
 {
     struct round r;
@@ -354,7 +365,7 @@ static void place_all(struct model *m)
         if (j->state != JOB_WANTED || j->retry_due)
             j->queued = false;
         else if (!schedule_can_run(m, j))
-            vec_push(&m->stranded, j);
+            strand(m, j);
         else if (!place(m, j))
             r.aside[j->platform][r.n[j->platform]++] = j;
     }

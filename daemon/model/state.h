@@ -227,8 +227,8 @@ struct job {
     char *key;
     char *platform_name;
     char *repository, *image, *track;
-    char *inputs;                              /* canonical JSON list of named inputs */
-    char *spec;                                /* wire job without what a lease adds, JSON */
+    char *inputs; /* canonical JSON list of named inputs */
+    char *spec;   /* wire job without what a lease adds, JSON; "": forgotten */
     char *source, *commit, *path, *dockerfile; /* whose files the context is */
     enum job_state state;
     enum failure_kind kind; /* of the last failure */
@@ -255,6 +255,7 @@ struct job {
     int64_t queued_at; /* monotonic */
     int64_t order;     /* its place in the queue: the lowest goes first */
     bool queued;
+    bool stranded;        /* queued, but no board that is there could run it */
     strvec pins;          /* digests that it needs of registries, while `pinning` */
     bool pinning;         /* they are kept for it: it is under way */
     struct attempt *live; /* granted, running or lost but still reattachable */

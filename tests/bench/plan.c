@@ -135,8 +135,7 @@ static void add_jobs(struct bench_world *w, size_t n, const char *state)
             row->change.cells[i].s = xstrdup(from->cells[i].s);
         }
         set_cell(&row->change, "key", digest);
-        if (state)
-            set_cell(&row->change, "state", state);
+        set_cell(&row->change, state ? "state" : "spec", state ? state : ""); /* of the past */
         HASH_ADD_KEYPTR(hh, w->rows, row->key, strlen(row->key), row);
     }
     vec_free(&old);

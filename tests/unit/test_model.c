@@ -183,6 +183,27 @@ static void test_a_recipe_fails_twice_and_a_fix_publishes(void **state)
     world_done(&w);
 }
 
+/* Of a job of the past only what planning needs is kept. */
+static void test_inputs_that_come_again_are_not_built_again(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_see(&w, SOURCE, MASTER, "c1");
+    assert_int_equal(world_settle(&w, NULL), 1);
+    world_see(&w, SOURCE, MASTER, "c2");
+    assert_int_equal(world_settle(&w, NULL), 1);
+    world_restart(&w);
+    world_see(&w, SOURCE, MASTER, "c1");
+    assert_int_equal(world_settle(&w, NULL), 0);
+    assert_string_equal(world_track_state(&w, "base@master"), "published");
+    struct err err = ERR_INIT;
+    world_begin(&w, 1);
+    assert_int_equal(model_on_rebuild(w.m, "base@master", NULL, false, &err), 0);
+    world_end(&w);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    world_done(&w);
+}
+
 static void test_rebuild_builds_again(void **state)
 {
     struct world w;
@@ -207,6 +228,7 @@ int main(void)
         cmocka_unit_test(test_a_dependent_waits_then_follows),
         cmocka_unit_test(test_a_restart_decides_nothing),
         cmocka_unit_test(test_a_recipe_fails_twice_and_a_fix_publishes),
+        cmocka_unit_test(test_inputs_that_come_again_are_not_built_again),
         cmocka_unit_test(test_rebuild_builds_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

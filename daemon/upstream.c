@@ -7,9 +7,7 @@
 
 #include "common/clock.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #define EMPTY_EVERY_MS (60 * 60 * 1000)
@@ -160,17 +158,6 @@ static int make_folder(const char *path, struct err *err)
     return err_errno(err, -errno, "folder %s", path);
 }
 
-/* Removes what a killed worker left of contexts. No worker runs yet. */
-static void sweep_contexts(const char *folder)
-{
-    DIR *d = opendir(folder);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (str_ends(e->d_name, ".tmp"))
-            (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d)
-        closedir(d);
-}
-
 static int make_pool(struct upstream *u, const char *state, struct err *err)
 {
     const struct farm *farm = coordinator_farm(u->c);
@@ -193,7 +180,6 @@ int upstream_new(struct coordinator *c, struct upstream **ret, struct err *err)
         r = make_folder(contexts, err);
     if (r < 0)
         return r;
-    sweep_contexts(contexts);
     struct upstream *u = xnew(struct upstream);
     u->c = c;
     if ((r = make_pool(u, state, err)) < 0) {
@@ -203,6 +189,7 @@ int upstream_new(struct coordinator *c, struct upstream **ret, struct err *err)
     u->folder = steal_ptr(contexts);
     struct watch_options watching = {.state_dir = state};
     u->watch = watch_new(coordinator_loop(c), u->pool, &watching, on_seen, u);
+    upstream_sweep(u);
     *ret = u;
     return 0;
 }

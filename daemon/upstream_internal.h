@@ -55,6 +55,11 @@ void mirror_release(struct mirror *mr);
  * everything again. Counts as done. */
 bool mirror_may_empty(struct mirror *mr);
 
+/* ---- upstream_sweep.c ---- */
+
+/* Removes what earlier runs left on disk and nobody wants. Once, before a worker runs. */
+void upstream_sweep(struct upstream *u);
+
 /* ---- upstream_context.c ---- */
 
 /* Answers those who wait for a context that is there; the others are answered as the pool closes. */

@@ -218,6 +218,20 @@ def test_killed_fetch_leaves_nothing_in_the_way(tmp_path, folder):
     worker.close()
 
 
+def test_a_mirror_that_cannot_be_read(worker, folder):
+    """A fetch finds nothing new for it; one that empties it first brings everything again."""
+    repo = folder.repo("app")
+    commit = repo.commit({"f": "1"})
+    worker.fetch(folder.url(repo), REF)
+    pack = os.path.join(worker.mirror(), "objects", "pack")
+    for name in os.listdir(pack):
+        os.unlink(os.path.join(pack, name))
+    worker.bad("inspect", "missing", mirror=worker.mirror(), commit=commit, context="")
+    assert worker.fetch(folder.url(repo), REF, anew=True)[REF]["commit"] == commit
+    assert worker.inspect(commit)["exists"]
+    run(["git", "-C", worker.mirror(), "fsck"])
+
+
 def test_killed_in_the_middle(tmp_path, folder):
     """Killed at any moment of a fetch, the next one succeeds."""
     repo = folder.repo("app")

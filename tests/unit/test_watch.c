@@ -210,6 +210,27 @@ static void test_poll_now(void **state)
     assert_int_equal(mine()->calls, 3);
 }
 
+static void test_when(void **state)
+{
+    struct watch_when when;
+    assert_int_equal(watch_when(watch, url, &when), -ENOENT);
+    configure(url, 60000);
+    assert_int_equal(watch_when(watch, url, &when), 0);
+    assert_false(when.polling);
+    assert_in_range(when.next_ms, 0, 5000);
+    watch_poll_now(watch, url);
+    watch_when(watch, url, &when);
+    assert_true(when.polling);
+    watch_poll_now(watch, url); /* one more follows */
+    await_calls(mine(), 1);
+    watch_when(watch, url, &when);
+    assert_true(when.polling);
+    await_calls(mine(), 2);
+    watch_when(watch, url, &when);
+    assert_false(when.polling);
+    assert_in_range(when.next_ms, 50000, 66000);
+}
+
 static unsigned fetches;
 static int fetch_code;
 
@@ -307,6 +328,7 @@ int main(void)
         TEST(test_failures_back_off_and_recover),
         TEST(test_hanging_sources_stop_nobody),
         TEST(test_poll_now),
+        TEST(test_when),
         TEST(test_fetches_and_polls_take_turns),
         TEST(test_forgetting_cancels),
         TEST(test_forgetting_from_within_a_report),

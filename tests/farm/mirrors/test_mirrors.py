@@ -151,9 +151,15 @@ def test_a_source_goes_while_it_is_read(farm):
         up.commit(tiny("3"))
         sheafd.ctl("poll", up.url)
         assert sheafd.stop() == 0
+    open(f"{sheafd.state}/contexts/half.tar.tmp", "w", encoding="ascii").close()
     sheafd.start()
     sheafd.settle(up)
-    assert len(sheafd.builds("app")) == 3
+    assert len(sheafd.builds("app")) == 3 and os.path.isdir(mirror(sheafd, up))
+    assert not os.path.exists(f"{sheafd.state}/contexts/half.tar.tmp")
+    # a restart without it gives the disk back
+    sheafd.configure(rest)
+    sheafd.restart()
+    sheafd.wait(lambda: os.listdir(f"{sheafd.state}/mirrors") == [], 30, "no mirrors")
 
 
 @pytest.mark.timeout(300)

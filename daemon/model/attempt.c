@@ -100,8 +100,10 @@ void attempt_reattach(struct model *m, struct attempt *a, struct board *b)
     attempt_move(m, a, ATTEMPT_RUNNING);
     if (!a->started_at)
         a->started_at = m->wall;
-    else if (a->job->live == a && a->job->losses > 0)
+    else if (a->job->live == a && a->job->losses > 0) {
         a->job->losses--; /* it was counted as lost, and was not */
+        model_touch(m, a->job);
+    }
     struct job *j = a->job;
     if (j->live != a || !job_under_way(j) || j->state == JOB_RUNNING)
         return;

@@ -183,8 +183,8 @@ static void lose_lease(struct model *m, struct attempt *a)
 
 static void leases_due(struct model *m, struct board *b)
 {
-    VEC_FOREACH (&b->leases, it) {
-        struct attempt *a = *it;
+    for (size_t i = b->leases.n; i-- > 0;) {
+        struct attempt *a = b->leases.items[i];
         if (a->state == ATTEMPT_LOST)
             continue;
         if (a->due <= m->mono)

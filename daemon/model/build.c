@@ -69,11 +69,21 @@ void build_end(struct model *m, struct build *b, enum build_state state, enum re
     free(b->end);
     b->end = text;
     b->finished_at = m->wall;
+    if (b->track && b->track->current == b)
+        model_plan_later(m, b->track); /* it may have been let finish though inputs were newer */
     if (state == BUILD_SUPERSEDED || state == BUILD_CANCELLED)
         release_jobs(m, b);
 }
 
 /* ---- does it want what is wanted now? ---- */
+
+bool build_wants(const struct build *b, const struct job *j)
+{
+    VEC_FOREACH (&b->jobs, bj)
+        if ((*bj)->job == j)
+            return true;
+    return false;
+}
 
 static const struct build_job *find_job(const struct build *b, enum platform p)
 {
@@ -81,6 +91,16 @@ static const struct build_job *find_job(const struct build *b, enum platform p)
         if ((*bj)->platform == p)
             return *bj;
     return NULL;
+}
+
+static bool same_platforms(const struct build *b, const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if ((s && s->state == SLOT_READY) != (find_job(b, (enum platform)p) != NULL))
+            return false;
+    }
+    return true;
 }
 
 static bool matches(const struct build *b, const struct track *t)
@@ -168,8 +188,7 @@ static void retire(struct model *m, struct build *b)
     vec_push(&m->retired_builds, b);
 }
 
-/* A platform may begin or cease to gate while its key stays. */
-static void update_required(struct model *m, struct build *b)
+void build_update_required(struct model *m, struct build *b)
 {
     VEC_FOREACH (&b->jobs, bj) {
         bool gates = slot_gates(b->track->slots[(*bj)->platform]);
@@ -194,18 +213,21 @@ void build_sync(struct model *m, struct track *t)
 {
     struct build *old = t->current;
     if (old && matches(old, t)) {
-        update_required(m, old);
+        build_update_required(m, old);
         if (build_active(old)) {
             retry_in(m, old);
+            t->asked = REASON_NONE; /* what was asked for is this very build */
             return;
         }
-        if (!t->asked && !slot_to_retry(m, t))
+        /* One that was given up when its track had stopped is taken up by a new one. */
+        if (old->state != BUILD_SUPERSEDED && !t->asked && !slot_to_retry(m, t))
             return;
     }
-    /* design rule 6: superseded twice in a row, it may finish and publish. */
-    if (old && build_active(old) && t->superseded >= 2 && !t->asked)
+    /* design rule 6: superseded twice in a row, it may finish and publish, unless it has other platforms than are
+     * wanted now: its index could lack a required one. */
+    bool superseded = old && build_active(old) && old->state != BUILD_HELD; /* that one is done */
+    if (superseded && t->superseded >= 2 && !t->asked && same_platforms(old, t))
         return;
-    bool superseded = old && build_active(old);
     t->superseded = superseded ? t->superseded + 1 : t->superseded;
     t->current = make(m, t);
     t->build = t->current->id;

@@ -30,6 +30,7 @@ static void make_track(struct model *m, const struct farm_image *image, struct r
     struct repository *repository = model_repository(m, image->repository);
     vec_push(&repository->tracks, t);
     model_plan_later(m, t);
+    track_tell_dependents(m, t); /* it may be what they were blocked for */
 }
 
 static void make_tracks(struct model *m, const struct farm_image *image, struct ref *r,

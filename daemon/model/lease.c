@@ -281,9 +281,9 @@ static void succeed(struct model *m, struct job *j, struct attempt *a, const str
     str_replace(&j->config_digest, r->config_digest);
     str_replace(&j->content_digest, r->content_digest);
     str_replace(&j->board, a->board_name);
-    j->duration_ms = m->wall - a->granted_at;
+    j->duration_ms = m->mono - a->granted_mono; /* the wall clock may have jumped */
     if (a->board)
-        estimate_learn(m, j, a->board, m->mono - a->granted_mono);
+        estimate_learn(m, j, a->board, j->duration_ms);
     j->finished_at = m->wall;
     j->kind = FAILURE_NONE;
     str_replace(&j->reason, NULL);

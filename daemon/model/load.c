@@ -170,12 +170,20 @@ static void link_tracks(struct model *m, const struct farm *old)
     }
 }
 
+static int by_platform(const void *a, const void *b)
+{
+    return (int)(*(struct build_job *const *)a)->platform -
+           (int)(*(struct build_job *const *)b)->platform;
+}
+
 static void link_builds(struct model *m)
 {
     for (struct build *b = m->builds; b; b = b->hh.next) {
         b->track = track_find(m, b->track_id);
         if (b->track && b->track->build == b->id)
             b->track->current = b;
+        if (b->jobs.n) /* the store's order is that of the names */
+            qsort(b->jobs.items, b->jobs.n, sizeof(*b->jobs.items), by_platform);
         VEC_FOREACH (&b->jobs, bj) {
             (*bj)->job = job_find(m, (*bj)->job_key);
             if ((*bj)->job)

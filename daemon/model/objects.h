@@ -47,6 +47,8 @@ struct track *track_find(const struct model *m, const char *id);
 void track_add(struct model *m, struct track *t);
 /* Links a track to its image, ref, slots and tags, anew; all that was derived from them is forgotten. */
 void track_link(struct model *m, struct track *t);
+/* What is built on the track's tags looks again. */
+void track_tell_dependents(struct model *m, struct track *t);
 /* Replaces the track's edges to its bases by what its slots' pins say, if those were made anew. */
 void track_set_bases(struct model *m, struct track *t);
 /* Sets the state and reason that people see. */
@@ -154,6 +156,10 @@ void build_end(struct model *m, struct build *b, enum build_state state, enum re
 void build_move(struct model *m, struct build *b, enum build_state state);
 /* Takes a build out of the model and frees it. */
 void build_free(struct model *m, struct build *b);
+/* A platform may begin or cease to gate while its key stays. */
+void build_update_required(struct model *m, struct build *b);
+/* Whether the job is one of its. */
+bool build_wants(const struct build *b, const struct job *j);
 /* Whether it has not ended. */
 bool build_active(const struct build *b);
 

@@ -82,6 +82,29 @@ static bool in_cycle(struct model *m, struct track *t)
     return true;
 }
 
+/* A track is in a cycle no more: perhaps others are not either. */
+static void plan_cycles(struct model *m)
+{
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->reason.code == REASON_BASE_CYCLE)
+            model_plan_later(m, t);
+}
+
+/* A track is in a cycle: whoever else is now in one is built on it, however indirectly. */
+static void plan_built_on(struct model *m, struct track *t)
+{
+    t->mark = m->visit;
+    VEC_FOREACH (&t->claims, n)
+        VEC_FOREACH (&(*n)->dependents, it) {
+            struct track *d = *it;
+            if (d->mark == m->visit)
+                continue;
+            if (d->reason.code != REASON_BASE_CYCLE)
+                model_plan_later(m, d);
+            plan_built_on(m, d);
+        }
+}
+
 bool track_under_way(struct model *m, const struct track *t)
 {
     const struct publication *running = publish_running(m, t);
@@ -95,7 +118,8 @@ bool track_under_way(struct model *m, const struct track *t)
         return t->reason.code != REASON_REGISTRY_AWAY;
     case TRACK_BUILDING:
         VEC_FOREACH (&t->current->jobs, bj)
-            if ((*bj)->required && job_under_way((*bj)->job) && !schedule_can_run(m, (*bj)->job))
+            if ((*bj)->required && (*bj)->job->state == JOB_WANTED &&
+                !schedule_can_run(m, (*bj)->job))
                 return false;
         return true;
     default:
@@ -181,6 +205,7 @@ static void settle_slots(struct model *m, struct track *t)
         str_replace(&s->last_key, (*bj)->job_key);
         model_touch(m, s);
     }
+    build_update_required(m, t->current);
 }
 
 static void judge_failed(struct model *m, struct track *t, const struct build_job *bj)
@@ -191,7 +216,10 @@ static void judge_failed(struct model *m, struct track *t, const struct build_jo
         build_end(m, t->current, BUILD_FAILED, REASON_JOB_FAILED, "%s: %s: %s", bj->platform_name,
                   failure_kind_names[j->kind], j->reason ? j->reason : "");
     track_state_set(m, t, TRACK_FAILED, REASON_JOB_FAILED, "%s: %s", bj->platform_name, text);
+    if (!t->superseded)
+        return;
     t->superseded = 0;
+    model_touch(m, t);
 }
 
 static void judge_cancelled(struct model *m, struct track *t, const struct build_job *bj)
@@ -225,12 +253,15 @@ static void judge_running(struct model *m, struct track *t)
 static void judge_build(struct model *m, struct track *t)
 {
     const struct build_job *bj;
-    if (t->current) {
+    if (t->current && t->current->state != BUILD_CANCELLED) {
         settle_slots(m, t);
         publish_keep(m, t);
     }
     if (!t->current)
         track_state_set(m, t, TRACK_UNKNOWN, REASON_NONE, "%s", "");
+    else if (t->current->state ==
+             BUILD_CANCELLED) /* whatever becomes of jobs that others want too */
+        track_state_set(m, t, TRACK_CANCELLED, REASON_CANCELLED, "%s", t->current->end);
     else if ((bj = required_job_in(t->current, JOB_FAILED)))
         judge_failed(m, t, bj);
     else if ((bj = required_job_in(t->current, JOB_CANCELLED)))
@@ -285,10 +316,22 @@ static bool plan_far_ancestors(struct model *m, struct track *t)
     return any;
 }
 
+/* What has stopped is built on nothing: it closes no cycle, and wakes nothing. */
+static void forget_bases(struct model *m, struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p])
+            slot_forget(t->slots[p]);
+    track_set_bases(m, t);
+}
+
 static void decide(struct model *m, struct track *t)
 {
-    if (stopped(m, t))
+    t->stopped = stopped(m, t);
+    if (t->stopped) {
+        forget_bases(m, t);
         return;
+    }
     evaluate_slots(m, t);
     if (plan_ancestors(m, t))
         evaluate_slots(m, t);
@@ -305,25 +348,24 @@ static void decide(struct model *m, struct track *t)
     judge_build(m, t);
 }
 
-/* What is built on the track looks again when it stops or starts being worth waiting for. */
-static void tell_dependents(struct model *m, struct track *t)
-{
-    VEC_FOREACH (&t->claims, n)
-        VEC_FOREACH (&(*n)->dependents, d)
-            if (*d != t)
-                model_plan_later(m, *d);
-}
-
 static void plan_track(struct model *m, struct track *t)
 {
     t->queued = false;
-    bool was = t->under_way;
+    bool was = t->under_way, was_stopped = t->stopped, cyclic = t->reason.code == REASON_BASE_CYCLE;
+    int64_t edges = m->edges;
     decide(m, t);
+    bool cycle = t->reason.code == REASON_BASE_CYCLE;
+    if (cyclic && !cycle)
+        plan_cycles(m);
+    if (cycle && (!cyclic || m->edges != edges)) {
+        m->visit++;
+        plan_built_on(m, t);
+    }
     if (!plan_return(m, t))
         plan_show_running(m, t);
     t->under_way = track_under_way(m, t);
     if (was && !t->under_way)
         wait_over(m, t);
-    if (was != t->under_way)
-        tell_dependents(m, t);
+    if (was != t->under_way || was_stopped != t->stopped) /* worth waiting for, or no more */
+        track_tell_dependents(m, t);
 }

@@ -2,7 +2,8 @@
  * in each repository; every step is journalled before its effect starts.
  *
  *     happy path     prepared -> children -> index -> tags -> verified
- *     failure modes  the registry is away: the same step again after a back-off, for ever;
+ *     failure modes  the registry is away or refuses: the same step again after a back-off, for ever, the
+ *                    children being looked at again before;
  *                    a child is not there: abandoned, and the child's job is wanted again;
  *                    superseded before the first tag's PUT is journalled: abandoned;
  *                    a tag names what the store does not know: abandoned, and the repository stops */
@@ -190,6 +191,8 @@ static void add_known(struct effect *e, const struct repository *r)
 
 static enum publish_step step_of(const struct publication *p)
 {
+    if (p->recheck)
+        return PUBLISH_CHILDREN;
     switch (p->state) {
     case PUBLICATION_PREPARED:
         return PUBLISH_CHILDREN;
@@ -390,11 +393,14 @@ void model_on_publication_step(struct model *m, int64_t publication, enum publis
     struct publication *p = publication_find(m, publication);
     if (step_is_over(m, p, step, true))
         return;
+    if (p->failures) /* the registry is there again: worth waiting for */
+        plan_repository(m, p->repository);
+    p->recheck = false;
     p->failures = 0;
     str_replace(&p->error, NULL);
     model_touch(m, p);
     struct publication_tag *pt = next_tag(p);
-    if (step == PUBLISH_CHILDREN)
+    if (step == PUBLISH_CHILDREN && p->state == PUBLICATION_PREPARED)
         move(m, p, PUBLICATION_CHILDREN);
     else if (step == PUBLISH_INDEX)
         move(m, p, PUBLICATION_INDEX);
@@ -429,6 +435,15 @@ static void child_missing(struct model *m, struct publication *p, enum platform 
         child_lost(m, t, c->digest, error);
 }
 
+/* A tag may have been read back as something else: each is looked at, and put where it is not right. */
+static void put_again(struct model *m, struct publication *p)
+{
+    VEC_FOREACH (&p->tags, pt) {
+        (*pt)->done = false;
+        model_touch(m, *pt);
+    }
+}
+
 void model_on_publication_failed(struct model *m, int64_t publication, enum publish_step step,
                                  enum publish_failure failure, enum platform platform,
                                  const char *error)
@@ -448,6 +463,10 @@ void model_on_publication_failed(struct model *m, int64_t publication, enum publ
         str_replace(&model_repository(m, p->repository)->stopped, error);
         publication_abandon(m, p, error);
     } else {
+        if (step == PUBLISH_VERIFY)
+            put_again(m, p);
+        /* What was refused may want for a child that the registry has lost meanwhile. */
+        p->recheck = p->recheck || step == PUBLISH_INDEX || step == PUBLISH_TAG;
         p->retry_due = m->mono + model_backoff(p->failures);
         model_timer(m, p->retry_due);
     }

@@ -322,6 +322,22 @@ static void take_over(struct model *m, struct track *t, const strvec *move)
     }
 }
 
+/* All tags are where they should be, and a publication of the track runs: it is read back before the build counts as
+ * published. One that has not begun with its tags, and is not what is wanted any more, is given up. */
+static bool running_goes_first(struct model *m, struct track *t, const childvec *children)
+{
+    const struct publication *running = publish_running(m, t);
+    if (!running || t->pinned)
+        return false;
+    if (running->state < PUBLICATION_TAGS && !children_equal(&running->child, children)) {
+        publication_abandon(m, model_repository(m, running->repository)->running,
+                            "superseded before its first tag");
+        return false;
+    }
+    show_publishing(m, t, running);
+    return true;
+}
+
 void plan_publish(struct model *m, struct track *t)
 {
     childvec children = {0};
@@ -337,6 +353,8 @@ void plan_publish(struct model *m, struct track *t)
     else if (!owned && why.holder)
         track_state_set(m, t, TRACK_HELD, REASON_HELD, "tag %s stays with %s, which is held",
                         why.stays->tag, why.holder->id);
+    else if (!move.n && running_goes_first(m, t, &children))
+        ;
     else if (!move.n)
         nothing_to_move(m, t, &why);
     else if (held(m, t) && !hold_lets_through(t))

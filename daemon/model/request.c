@@ -111,6 +111,12 @@ int model_on_cancel_build(struct model *m, int64_t build, struct err *err)
     HASH_FIND(hh, m->builds, &build, sizeof(build), b);
     if (!b || !build_active(b))
         return err_set(err, b ? -EBUSY : -ENOENT, "no build %" PRId64 " is under way", build);
+    struct publication *p = b->publication ? publication_find(m, b->publication) : NULL;
+    if (p && p->state == PUBLICATION_TAGS)
+        return err_set(err, -EBUSY, "its tags are being moved: build %" PRId64 " runs to its end",
+                       build);
+    if (p && p->state < PUBLICATION_TAGS)
+        publication_abandon(m, p, "its build was cancelled");
     build_end(m, b, BUILD_CANCELLED, REASON_CANCELLED, "by request");
     model_plan_later(m, b->track);
     return 0;

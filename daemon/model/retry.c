@@ -45,6 +45,7 @@ static int retry_jobs(struct model *m, struct track *t)
         return 0;
     VEC_FOREACH (&t->current->jobs, bj)
         n += retry_job(m, (*bj)->job, t);
+    n += t->current->state == BUILD_CANCELLED && !t->asked;
     if (n)
         ask_for_build(m, t);
     return n;
@@ -93,6 +94,9 @@ static int retry_one(struct model *m, const char *key, struct command_answer *a,
     }
     VEC_FOREACH (&j->builds, b)
         ask_for_build(m, (*b)->track);
+    for (struct build *b = m->builds; b; b = b->hh.next)
+        if (b->state == BUILD_CANCELLED && b->track && b->track->current == b && build_wants(b, j))
+            ask_for_build(m, b->track);
     if (t)
         ask_for_build(m, t);
     answer_set(a, true, "%s of %s is tried again now", j->platform_name, j->track);

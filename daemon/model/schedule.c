@@ -394,9 +394,10 @@ void schedule_run(struct model *m)
 
 void schedule_why(struct model *m, const struct job *j, struct reason *ret)
 {
-    if (j->retry_due > m->mono) {
+    if (j->retry_due) { /* until its timer has put it back in the queue */
+        int64_t left = j->retry_due > m->mono ? j->retry_due - m->mono : 0;
         reason_set(ret, REASON_BACKING_OFF, "%s; tried again in %" PRId64 " s",
-                   j->reason ? j->reason : "failed", (j->retry_due - m->mono + 999) / 1000);
+                   j->reason ? j->reason : "failed", (left + 999) / 1000);
         return;
     }
     cleanup_strbuf struct strbuf busy = {0};

@@ -216,6 +216,7 @@ struct track {
     int mark;                    /* of the last depth-first walk that met it */
     VEC(struct track *) waiters; /* that wait for it: see wait.c */
     bool under_way;              /* see track_under_way; as of its last plan */
+    bool stopped;                /* deleted, dormant, retired, …; as of its last plan */
     enum reason_code asked;      /* what a person asked the next build for; REASON_NONE: nothing */
     UT_hash_handle hh;
 };
@@ -363,7 +364,8 @@ struct publication {
     VEC(struct publication_tag *) tags;
     int64_t retry_due;
     int64_t failures;
-    bool asked; /* its next step is on its way */
+    bool asked;   /* its next step is on its way */
+    bool recheck; /* a PUT was refused: its children are looked at before it is tried again */
     UT_hash_handle hh;
 };
 

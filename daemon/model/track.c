@@ -172,3 +172,11 @@ void track_set_bases(struct model *m, struct track *t)
         }
     }
 }
+
+void track_tell_dependents(struct model *m, struct track *t)
+{
+    VEC_FOREACH (&t->claims, n)
+        VEC_FOREACH (&(*n)->dependents, d)
+            if (*d != t)
+                model_plan_later(m, *d);
+}

@@ -1,0 +1,62 @@
+/* What the watchers remember. */
+#pragma once
+
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "daemon/model/schedule.h"
+#include "tests/model/check.h"
+
+/* A publication, as it was decided. */
+struct decided {
+    int64_t id;
+    unsigned required, allowed; /* bits by platform */
+    UT_hash_handle hh;
+};
+
+struct lease_seen {
+    int64_t id, epoch;
+    char board[16];
+    int64_t listed; /* the model's clock at the last poll that listed it */
+    UT_hash_handle hh;
+};
+
+struct tag_seen {
+    char *name; /* repository:tag */
+    int64_t generation;
+    char *bytes;
+    UT_hash_handle hh;
+};
+
+struct failed_at {
+    char *key;
+    int64_t at;
+    UT_hash_handle hh;
+};
+
+struct checker {
+    struct decided *decided;
+    struct lease_seen *leases;
+    struct tag_seen *tags;
+    struct failed_at *failed;
+    /* of this pass: what may be a cause, and what has to be looked at once it has ended */
+    strvec asked_tracks, asked_jobs, missing_jobs, moved_refs;
+    strvec ever_asked; /* tracks and keys: what was asked for may come late */
+    strvec new_jobs, woken;
+    strvec needed; /* repository and digest: what the registry may not collect */
+    uint64_t rows;
+};
+
+/* invariants_dear.c */
+
+/* Counts what a row tells of. */
+void coverage_row(const struct change *old, const struct change *now);
+/* Tells of a change of state, where that is wanted. */
+void say_row(struct sim *s, const struct change *old, const struct change *now);
+/* 4: loading the store gives this very model, and derives the same pending effects. */
+void inv04_store_equals_model(struct sim *s);
+/* 12: planning everything decides nothing that planning what was touched did not. */
+void inv12_full_plan_agrees(struct sim *s);
+/* 9: a registry that collects garbage breaks nothing. */
+void inv09_garbage_is_garbage(struct sim *s);
+/* 11: every track says where it stands. */
+void inv11_every_track_says(struct sim *s);

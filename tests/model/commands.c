@@ -1,0 +1,164 @@
+/* What people ask for: one line a command. */
+#include "tests/model/check.h"
+
+/* The thing that a number picks out of a hash table of the model; NULL when it is empty. */
+#define pick(head, n)                                                                              \
+    ({                                                                                             \
+        __auto_type _at = (head);                                                                  \
+        for (unsigned _i = HASH_COUNT(head) ? (n) % HASH_COUNT(head) : 0; _at && _i > 0; _i--)     \
+            _at = _at->hh.next;                                                                    \
+        _at;                                                                                       \
+    })
+
+static int rebuild(struct sim *s, unsigned b, unsigned c, struct err *err)
+{
+    const struct track *t = pick(s->m->tracks, b);
+    if (!t)
+        return err_set(err, -1, "no track");
+    const char *platform = c % 3 ? NULL : platform_info((enum platform)(c / 3 % N_PLATFORMS))->name;
+    sim_say(s, "a person asks to rebuild %s%s%s", t->id, platform ? " for " : "",
+            platform ? platform : "");
+    check_asked(s, t->id, NULL);
+    return model_on_rebuild(sim_turn(s), t->id, platform, c & 1, err);
+}
+
+static int cancel_build(struct sim *s, unsigned b, unsigned c, struct err *err)
+{
+    const struct build *build = pick(s->m->builds, b);
+    if (!build)
+        return err_set(err, -1, "no build");
+    sim_say(s, "a person cancels build %lld of %s", (long long)build->id, build->track_id);
+    check_asked(s, build->track_id, NULL);
+    return model_on_cancel_build(sim_turn(s), build->id, err);
+}
+
+static int cancel_job(struct sim *s, unsigned b, unsigned c, struct err *err)
+{
+    const struct job *job = pick(s->m->jobs, b);
+    if (!job)
+        return err_set(err, -1, "no job");
+    sim_say(s, "a person cancels the job %.14s of %s", job->key, job->track);
+    check_asked(s, NULL, job->key);
+    return model_on_cancel_job(sim_turn(s), job->key, err);
+}
+
+static int adopt(struct sim *s, unsigned b, unsigned c, struct err *err)
+{
+    const struct repository *r = pick(s->m->repositories, b);
+    for (const struct repository *o = s->m->repositories; o; o = o->hh.next)
+        r = o->stopped ? o : r;
+    if (!r)
+        return err_set(err, -1, "no repository");
+    sim_say(s, "a person adopts what %s has", r->name);
+    if (r->stopped)
+        covered(COVERED_ADOPTED);
+    return model_on_adopt(sim_turn(s), r->name, err);
+}
+
+/* ---- commands by name (model_on_command) ---- */
+
+static int give(struct sim *s, const struct command *c, struct err *err)
+{
+    struct command_answer answer = {0};
+    sim_say(s, "a person: %s %s%s%s%s%s", command_name(c->verb),
+            c->track ? c->track
+            : c->job ? c->job
+                     : "",
+            c->platform ? " " : "", c->platform ? c->platform : "", c->publication ? " " : "",
+            c->publication ? c->publication : "");
+    check_asked(s, c->track, c->job);
+    struct model *m = sim_turn(s);
+    int r = model_on_command(m, c, &answer, err);
+    if (r == 0 && answer.changed)
+        check_idempotent(s, c);
+    if (r == 0)
+        sim_say(s, "  %s", answer.text);
+    VEC_FOREACH (&answer.tracks, track)
+        check_asked(s, *track, NULL);
+    if (r == 0 && !answer.changed)
+        r = err_set(err, -1, "nothing is changed");
+    command_answer_done(&answer);
+    return r;
+}
+
+static const char *some_platform(unsigned n)
+{
+    return n % 3 ? NULL : platform_info((enum platform)(n / 3 % N_PLATFORMS))->name;
+}
+
+static int of_track(struct sim *s, enum command_verb verb, unsigned b, unsigned c, struct err *err)
+{
+    const struct track *t = pick(s->m->tracks, b);
+    struct command command = {.verb = verb, .who = "a test", .reason = c & 1 ? "why not" : NULL};
+    if (!t)
+        return err_set(err, -1, "no track");
+    command.track = t->id;
+    command.platform = some_platform(c);
+    command.with_dependents = c & 8;
+    command.no_cache = c & 16;
+    cleanup_free char *publication = NULL;
+    if (verb == COMMAND_PIN || (verb == COMMAND_ROLLBACK && c % 3 == 0)) {
+        const struct publication *p = pick(s->m->publications, c);
+        for (unsigned n = 0; p && n < 8 && !str_eq(p->track_id, t->id); n++)
+            p = pick(s->m->publications, c + n);
+        publication = xasprintf("%lld", p ? (long long)p->id : 1LL);
+        command.publication = publication;
+    }
+    return give(s, &command, err);
+}
+
+static int of_farm(struct sim *s, enum command_verb verb, unsigned b, unsigned c, struct err *err)
+{
+    return give(s, &(struct command){.verb = verb, .who = "a test"}, err);
+}
+
+static int of_job(struct sim *s, enum command_verb verb, unsigned b, unsigned c, struct err *err)
+{
+    const struct job *j = pick(s->m->jobs, b);
+    return j ? give(s, &(struct command){.verb = verb, .job = j->key}, err)
+             : err_set(err, -1, "no job");
+}
+
+static int by_name(struct sim *s, enum command_verb verb, unsigned b, unsigned c, struct err *err)
+{
+    switch (verb) {
+    case COMMAND_FREEZE:
+    case COMMAND_THAW:
+        return of_farm(s, verb, b, c, err);
+    case COMMAND_RETRY:
+        return (c & 4 ? of_job : of_track)(s, verb, b, c, err);
+    default:
+        return of_track(s, verb, b, c, err);
+    }
+}
+
+/* The chance of each; those without a function are commands by name. */
+static const struct {
+    unsigned weight;
+    int (*run)(struct sim *s, unsigned b, unsigned c, struct err *err);
+    enum command_verb verb;
+} commands[] = {
+    {.weight = 4, .run = rebuild},          {.weight = 4, .run = cancel_build},
+    {.weight = 2, .run = cancel_job},       {.weight = 2, .run = adopt},
+    {.weight = 6, .verb = COMMAND_HOLD},    {.weight = 6, .verb = COMMAND_RELEASE},
+    {.weight = 2, .verb = COMMAND_FREEZE},  {.weight = 3, .verb = COMMAND_THAW},
+    {.weight = 4, .verb = COMMAND_PIN},     {.weight = 4, .verb = COMMAND_ROLLBACK},
+    {.weight = 4, .verb = COMMAND_PROMOTE}, {.weight = 5, .verb = COMMAND_RETRY},
+    {.weight = 4, .verb = COMMAND_RETIRE},  {.weight = 4, .verb = COMMAND_WAKE},
+    {.weight = 4, .verb = COMMAND_REBUILD},
+};
+
+void command_do(struct sim *s, unsigned a, unsigned b, unsigned c)
+{
+    unsigned total = 0, i = 0;
+    for (unsigned k = 0; k < sizeof(commands) / sizeof(*commands); k++)
+        total += commands[k].weight;
+    for (a %= total; a >= commands[i].weight; i++)
+        a -= commands[i].weight;
+    struct err err = ERR_INIT;
+    int r =
+        commands[i].run ? commands[i].run(s, b, c, &err) : by_name(s, commands[i].verb, b, c, &err);
+    covered(r < 0 ? COVERED_REFUSED : COVERED_COMMANDS);
+    if (r < 0)
+        sim_say(s, "  refused: %s", err.text);
+}

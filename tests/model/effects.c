@@ -1,0 +1,354 @@
+/* What effects do outside: the registry, upstream, outside registries. Each is carried out in one go, and fails, or
+ * loses its answer, as the history says. */
+#include "tests/model/check.h"
+
+/* ---- starting ---- */
+
+static void keep_op(struct sim *s, struct effect *e)
+{
+    struct op op = {.effect = *e};
+    *e = (struct effect){0};
+    if (op.effect.kind == EFFECT_RESOLVE_BASE) {
+        const char *known = model_base_digest(s->m, op.effect.reference);
+        snprintf(op.known, sizeof(op.known), "%s", known ? known : "");
+    }
+    vec_push(&s->ops, op);
+}
+
+void effect_start(struct sim *s, struct effect *e)
+{
+    switch (e->kind) {
+    case EFFECT_REPLY:
+        rpc_reply(s, e->token, e->status, e->body);
+        return;
+    case EFFECT_LEASE:
+        return;
+    default:
+        keep_op(s, e);
+    }
+}
+
+/* ---- upstream ---- */
+
+static unsigned source_index(const char *url)
+{
+    for (unsigned i = 0; i < MAX_SOURCES; i++)
+        if (str_eq(source_url(i), url))
+            return i;
+    return 0;
+}
+
+static void inspect(struct sim *s, const struct effect *e, bool fail)
+{
+    struct upstream_sim *up = &s->source[source_index(e->source)].up;
+    int commit = upstream_find(up, e->commit);
+    if (fail || up->away) {
+        model_on_context_failed(sim_turn(s), e->source, e->commit, e->path, e->dockerfile,
+                                "the repository is away");
+        return;
+    }
+    int version = upstream_version(up, commit, e->path);
+    uint64_t content = upstream_content(up, version, e->path);
+    char id[72];
+    digest_from(mix2(content, 5), id);
+    unsigned image = image_of_path(e->path);
+    cleanup_free char *dockerfile = farm_spec_dockerfile(&s->spec, image, content);
+    struct context_facts facts = {.exists = upstream_folder_exists(up, version, e->path),
+                                  .time = up->commits.items[commit].time,
+                                  .size = 1000};
+    if (facts.exists && content % 40 == 7) {
+        facts.error = "a link leads out of the folder";
+    } else if (facts.exists) {
+        facts.id = id;
+        facts.dockerfile_text = e->dockerfile && content % 30 != 3 ? dockerfile : NULL;
+    }
+    model_on_context(sim_turn(s), e->source, e->commit, e->path, e->dockerfile, &facts);
+}
+
+void source_list(struct sim *s, unsigned source, unsigned lag)
+{
+    struct source_sim *src = &s->source[source];
+    if (src->listing)
+        return;
+    struct upstream_sim *up = &src->up;
+    src->listing = true;
+    src->listed = lag && up->past.n >= lag ? up->past.items[up->past.n - lag] : up->refs;
+    for (unsigned i = 0; i < MAX_REFS; i++) {
+        const char *known = model_ref_commit(s->m, source_url(source), ref_name(i));
+        snprintf(src->known[i], sizeof(src->known[i]), "%s", known ? known : "");
+    }
+}
+
+static bool wanted_ref(const strvec *patterns, const char *ref)
+{
+    VEC_FOREACH (patterns, pattern) {
+        const char *star = strchr(*pattern, '*');
+        size_t n = star ? (size_t)(star - *pattern) : 0;
+        if (star ? strncmp(*pattern, ref, n) == 0 && strlen(ref) > n : str_eq(*pattern, ref))
+            return true;
+    }
+    return false;
+}
+
+void source_listed(struct sim *s, unsigned source, bool lost)
+{
+    struct source_sim *src = &s->source[source];
+    if (!src->listing)
+        return;
+    src->listing = false;
+    if (lost || src->up.away) {
+        model_on_source_failed(sim_turn(s), source_url(source), "the repository is away");
+        return;
+    }
+    cleanup_strvec strvec patterns = {0};
+    struct seen_ref seen[MAX_REFS];
+    size_t n = 0;
+    model_source_patterns(s->m, source_url(source), &patterns);
+    for (unsigned i = 0; i < MAX_REFS; i++) {
+        int at = src->listed.at[i];
+        if (at < 0 || !wanted_ref(&patterns, ref_name(i)))
+            continue;
+        int known = upstream_find(&src->up, src->known[i]);
+        seen[n++] =
+            (struct seen_ref){.name = ref_name(i),
+                              .commit = src->up.commits.items[at].id,
+                              .descends = known < 0 || upstream_descends(&src->up, at, known)};
+    }
+    model_on_refs(sim_turn(s), source_url(source), seen, n);
+}
+
+/* ---- outside bases ---- */
+
+static void resolve(struct sim *s, const struct op *op, bool fail)
+{
+    unsigned base = 0;
+    const char *reference = op->effect.reference;
+    while (base < N_OUTSIDE && !str_eq(outside_name(base), reference))
+        base++;
+    if (base == N_OUTSIDE) {
+        model_on_base_failed(sim_turn(s), reference, true, "no such image");
+        return;
+    }
+    const struct outside_sim *o = &s->outside[base];
+    if (fail || o->away || o->gone) {
+        bool gone = !fail && !o->away;
+        model_on_base_failed(sim_turn(s), reference, gone, gone ? "no such tag" : "it is away");
+        return;
+    }
+    char digest[72], child[N_PLATFORMS][72];
+    struct base_child children[N_PLATFORMS];
+    size_t n = 0;
+    outside_digest(base, o, digest);
+    for (unsigned p = 0; p < N_PLATFORMS; p++)
+        if (outside_child(base, o, (enum platform)p, child[p]))
+            children[n++] = (struct base_child){(enum platform)p, child[p]};
+    bool unchanged = str_eq(op->known, digest);
+    model_on_base(sim_turn(s), reference, digest, children, unchanged ? 0 : n, unchanged);
+}
+
+/* ---- the registry ---- */
+
+struct published {
+    bool ok;
+    enum publish_failure failure;
+    enum platform platform;
+    char error[160];
+};
+
+static struct published away(const char *error)
+{
+    struct published p = {.failure = PUBLISH_AWAY, .platform = PLATFORM_COUNT};
+    snprintf(p.error, sizeof(p.error), "%s", error);
+    return p;
+}
+
+static struct published check_children(struct registry_repository *repo, const struct effect *e)
+{
+    VEC_FOREACH (&e->children, c) {
+        const struct manifest *m = registry_manifest(repo, c->digest);
+        if (m && m->platform == c->platform && str_eq(m->media_type, c->media_type))
+            continue;
+        struct published p = away(m ? "the child is not what its board said" : "no such child");
+        p.failure = PUBLISH_MISSING;
+        p.platform = c->platform;
+        return p;
+    }
+    return (struct published){.ok = true};
+}
+
+static struct published put_tag(struct sim *s, struct registry_repository *repo,
+                                const struct effect *e, const struct effect_tag *tag)
+{
+    const char *now = registry_tag(repo, tag->tag);
+    if (str_eq(now, tag->digest))
+        return (struct published){.ok = true};
+    if (now && !e->adopt && !strvec_has(&e->known, now)) {
+        struct published p = away("a tag names what this farm did not publish");
+        p.failure = PUBLISH_FOREIGN;
+        return p;
+    }
+    if (tag->index ? !registry_put_index(repo, e) : !registry_manifest(repo, tag->digest))
+        return away("the registry refuses: a manifest is not there");
+    check_put(s, e, tag);
+    registry_set_tag(repo, tag->tag, tag->digest);
+    covered(COVERED_MOVED_TAGS);
+    return (struct published){.ok = true};
+}
+
+/* Tags of one rank are put side by side: each is told of by itself, also when others fail. */
+static struct published put_tags(struct sim *s, struct registry_repository *repo,
+                                 const struct effect *e, strvec *done)
+{
+    struct published all = {.ok = true};
+    size_t first = s->step ? s->step->a % e->tags.n : 0;
+    for (size_t i = 0; i < e->tags.n; i++) {
+        const struct effect_tag *tag = &e->tags.items[(first + i) % e->tags.n];
+        struct published one = put_tag(s, repo, e, tag);
+        if (one.ok)
+            strvec_add(done, tag->tag);
+        else
+            all = one;
+    }
+    return all;
+}
+
+static struct published put_index(struct registry_repository *repo, const struct effect *e)
+{
+    if (!registry_put_index(repo, e))
+        return away("the registry refuses: a child is not there");
+    if (e->tags.n)
+        registry_set_tag(repo, e->tags.items[0].tag, e->digest);
+    return (struct published){.ok = true};
+}
+
+/* A retention tag: its place names the manifest from now on. */
+static struct published retain(struct registry_repository *repo, const struct effect *e)
+{
+    struct published p = away("no such manifest");
+    p.failure = PUBLISH_MISSING;
+    struct manifest *m = registry_manifest(repo, e->digest);
+    if (!m && e->tags.items[0].index && registry_put_index(repo, e))
+        m = registry_manifest(repo, e->digest);
+    if (!m)
+        return p;
+    registry_set_tag(repo, e->tags.items[0].tag, e->digest);
+    return (struct published){.ok = true};
+}
+
+static struct published verify(struct registry_repository *repo, const struct effect *e)
+{
+    VEC_FOREACH (&e->tags, tag)
+        if (!str_eq(registry_tag(repo, tag->tag), tag->digest))
+            return away("a tag was read back as something else");
+    return (struct published){.ok = true};
+}
+
+static struct published execute(struct sim *s, const struct effect *e, strvec *done)
+{
+    if (s->registry.away)
+        return away("the registry is away");
+    struct registry_repository *repo = registry_repository(&s->registry, e->repository);
+    if (e->kind == EFFECT_RETAIN)
+        return retain(repo, e);
+    switch (e->step) {
+    case PUBLISH_CHILDREN:
+        return check_children(repo, e);
+    case PUBLISH_INDEX:
+        return put_index(repo, e);
+    case PUBLISH_TAG:
+        return put_tags(s, repo, e, done);
+    default:
+        return verify(repo, e);
+    }
+}
+
+static void retained(struct sim *s, const struct effect *e, const struct published *p)
+{
+    const char *name = e->tags.items[0].tag;
+    sim_say(s, "retention tag %s of %s: %s", name, e->repository, p->ok ? "done" : p->error);
+    if (p->ok) {
+        covered(COVERED_RETAINED);
+        model_on_retained(sim_turn(s), e->repository, name, e->digest);
+        return;
+    }
+    if (p->failure == PUBLISH_MISSING)
+        check_missing_manifest(s, e->digest);
+    model_on_retain_failed(sim_turn(s), e->repository, name, e->digest, p->failure, p->error);
+}
+
+static void answer(struct sim *s, const struct effect *e, const struct published *p,
+                   const strvec *done)
+{
+    static const char *const steps[] = {"children", "index", "tag", "verify"};
+    sim_say(s, "publication %lld, step %s %s: %s", (long long)e->publication, steps[e->step],
+            e->step == PUBLISH_TAG ? e->tags.items[0].tag : "", p->ok ? "done" : p->error);
+    size_t n = done->n;
+    const char *last = p->ok && n ? done->items[--n] : NULL;
+    for (size_t i = 0; i < n; i++)
+        model_on_publication_tag(sim_turn(s), e->publication, done->items[i]);
+    if (p->ok) {
+        model_on_publication_step(sim_turn(s), e->publication, e->step, last);
+        return;
+    }
+    if (p->failure == PUBLISH_MISSING) {
+        covered(COVERED_CHILD_MISSING);
+        check_missing(s, e->publication, p->platform);
+    }
+    if (p->failure == PUBLISH_FOREIGN)
+        covered(COVERED_STOPPED);
+    model_on_publication_failed(sim_turn(s), e->publication, e->step, p->failure, p->platform,
+                                p->error);
+}
+
+static void run_publish(struct sim *s, struct op *op, enum op_way way)
+{
+    cleanup_strvec strvec done = {0};
+    struct published p =
+        way == OP_FAILED ? away("the registry is away") : execute(s, &op->effect, &done);
+    if (way == OP_ANSWER_LOST) {
+        strvec_done(&done);
+        p = away("the registry did not answer");
+    }
+    if (op->effect.kind == EFFECT_RETAIN)
+        retained(s, &op->effect, &p);
+    else
+        answer(s, &op->effect, &p, &done);
+}
+
+/* Outside, without anybody being told. */
+static void execute_unseen(struct sim *s, const struct effect *e)
+{
+    cleanup_strvec strvec done = {0};
+    if (e->kind == EFFECT_PUBLISH || e->kind == EFFECT_RETAIN)
+        execute(s, e, &done);
+}
+
+void op_run(struct sim *s, size_t at, enum op_way way)
+{
+    if (at >= s->ops.n)
+        return;
+    struct op op = s->ops.items[at];
+    if (way == OP_DONE_LATER) { /* what is carried out twice is as if it were once */
+        execute_unseen(s, &op.effect);
+        return;
+    }
+    vec_remove(&s->ops, at);
+    switch (op.effect.kind) {
+    case EFFECT_INSPECT:
+        inspect(s, &op.effect, way == OP_FAILED || way == OP_ANSWER_LOST);
+        break;
+    case EFFECT_RESOLVE_BASE:
+        resolve(s, &op, way == OP_FAILED || way == OP_ANSWER_LOST);
+        break;
+    default:
+        run_publish(s, &op, way);
+    }
+    effect_done(&op.effect);
+}
+
+void op_orphaned(struct sim *s, struct op *op, bool landed)
+{
+    if (landed)
+        execute_unseen(s, &op->effect);
+    effect_done(&op->effect);
+}

@@ -1,0 +1,613 @@
+/* The invariants that are watched at every step. Each is a function by its name; what they remember is in the
+ * checker. The dear ones are in invariants_dear.c. */
+#include "tests/model/check_int.h"
+
+#include <inttypes.h>
+
+/* ---- what is remembered ---- */
+
+struct checker *checker_new(struct sim *s)
+{
+    (void)s;
+    return xnew(struct checker);
+}
+
+static void forget_causes(struct checker *c)
+{
+    strvec_done(&c->asked_tracks);
+    strvec_done(&c->asked_jobs);
+    strvec_done(&c->missing_jobs);
+    strvec_done(&c->moved_refs);
+}
+
+void checker_free(struct checker *c)
+{
+    struct decided *d, *next_d;
+    HASH_ITER(hh, c->decided, d, next_d)
+    {
+        HASH_DEL(c->decided, d);
+        free(d);
+    }
+    struct lease_seen *l, *next_l;
+    HASH_ITER(hh, c->leases, l, next_l)
+    {
+        HASH_DEL(c->leases, l);
+        free(l);
+    }
+    struct tag_seen *t, *next_t;
+    HASH_ITER(hh, c->tags, t, next_t)
+    {
+        HASH_DEL(c->tags, t);
+        free(t->name);
+        free(t->bytes);
+        free(t);
+    }
+    struct failed_at *f, *next_f;
+    HASH_ITER(hh, c->failed, f, next_f)
+    {
+        HASH_DEL(c->failed, f);
+        free(f->key);
+        free(f);
+    }
+    forget_causes(c);
+    strvec_done(&c->ever_asked);
+    strvec_done(&c->new_jobs);
+    strvec_done(&c->woken);
+    strvec_done(&c->needed);
+    free(c);
+}
+
+void check_asked(struct sim *s, const char *track, const char *key)
+{
+    struct checker *c = s->check;
+    if (track)
+        strvec_add(&c->asked_tracks, track);
+    if (key)
+        strvec_add(&c->asked_jobs, key);
+    if ((track || key) && !strvec_has(&c->ever_asked, track ? track : key))
+        strvec_add(&c->ever_asked, track ? track : key);
+}
+
+void check_missing(struct sim *s, int64_t publication, enum platform platform)
+{
+    const struct publication *p = publication_find(s->m, publication);
+    const struct child *child = p ? publication_child(p, platform) : NULL;
+    if (child)
+        strvec_add(&s->check->missing_jobs, child->key);
+}
+
+void check_missing_manifest(struct sim *s, const char *digest)
+{
+    for (const struct job *j = s->m->jobs; j; j = j->hh.next)
+        if (str_eq(j->manifest_digest, digest))
+            strvec_add(&s->check->missing_jobs, j->key);
+}
+
+void check_restarted(struct sim *s)
+{
+    struct checker *c = s->check;
+    struct lease_seen *l, *next;
+    HASH_ITER(hh, c->leases, l, next)
+    {
+        if (store_sim_find(&s->store, false, TABLE_ATTEMPT, NULL, l->id)) {
+            l->listed = s->now;
+            continue;
+        }
+        HASH_DEL(c->leases, l);
+        free(l);
+    }
+    struct decided *d, *next_d;
+    HASH_ITER(hh, c->decided, d, next_d)
+    {
+        if (store_sim_find(&s->store, false, TABLE_PUBLICATION, NULL, d->id))
+            continue;
+        HASH_DEL(c->decided, d);
+        free(d);
+    }
+    strvec_done(&c->new_jobs);
+}
+
+/* ---- 1 and 2: what the registry is told ---- */
+
+static struct tag_seen *tag_of(struct checker *c, const char *repository, const char *tag)
+{
+    struct tag_seen *t = NULL;
+    cleanup_free char *name = xasprintf("%s:%s", repository, tag);
+    HASH_FIND_STR(c->tags, name, t);
+    if (t)
+        return t;
+    t = xnew(struct tag_seen);
+    t->name = steal_ptr(name);
+    HASH_ADD_KEYPTR(hh, c->tags, t->name, strlen(t->name), t);
+    return t;
+}
+
+static void inv01_generations_non_decreasing(struct sim *s, const struct effect *e,
+                                             const struct effect_tag *tag)
+{
+    const struct change *row =
+        store_sim_find(&s->store, false, TABLE_PUBLICATION, NULL, e->publication);
+    struct tag_seen *t = tag_of(s->check, e->repository, tag->tag);
+    int64_t generation = row ? row_int(row, "generation") : 0;
+    const char *bytes = tag->index ? e->bytes : tag->digest;
+    if (generation < t->generation)
+        sim_fail(s, __func__, "%s: generation %" PRId64 " after %" PRId64, t->name, generation,
+                 t->generation);
+    if (generation == t->generation && !str_eq(bytes, t->bytes))
+        sim_fail(s, __func__, "%s: generation %" PRId64 " with other bytes", t->name, generation);
+    t->generation = generation;
+    str_replace(&t->bytes, bytes);
+}
+
+static struct decided *decided_find(struct checker *c, int64_t id)
+{
+    struct decided *d = NULL;
+    HASH_FIND(hh, c->decided, &id, sizeof(id), d);
+    return d;
+}
+
+static void inv02_index_has_its_platforms(struct sim *s, const struct effect *e)
+{
+    const struct decided *d = decided_find(s->check, e->publication);
+    struct registry_repository *repo = registry_repository(&s->registry, e->repository);
+    unsigned has = 0;
+    VEC_FOREACH (&e->children, c) {
+        const struct manifest *m = registry_manifest(repo, c->digest);
+        has |= 1u << c->platform;
+        if (!m || m->platform != c->platform || !str_eq(m->media_type, c->media_type))
+            sim_fail(s, __func__, "publication %" PRId64 ": the child for %s is %s", e->publication,
+                     platform_info(c->platform)->name, m ? "another platform's" : "not there");
+    }
+    if (!d)
+        sim_fail(s, __func__, "publication %" PRId64 " was never decided", e->publication);
+    if ((has & d->required) != d->required || (has & ~d->allowed))
+        sim_fail(s, __func__,
+                 "publication %" PRId64 " of %s: platforms %x, required %x, allowed %x",
+                 e->publication, e->repository, has, d->required, d->allowed);
+}
+
+void check_put(struct sim *s, const struct effect *e, const struct effect_tag *tag)
+{
+    inv01_generations_non_decreasing(s, e, tag);
+    if (tag->index)
+        inv02_index_has_its_platforms(s, e);
+}
+
+/* What upstream's tree of the build's commit has, by our own reckoning. */
+static bool folder_there(struct sim *s, const struct track *t, const char *commit, enum platform p)
+{
+    const struct image_spec *i = &s->spec.image[image_of_path(t->image_name)];
+    struct upstream_sim *up = &s->source[i->source].up;
+    int at = upstream_find(up, commit);
+    cleanup_free char *path = i->per_arch
+                                  ? xasprintf("%s/%s", t->image_name, platform_info(p)->alpine)
+                                  : xstrdup(t->image_name);
+    return at >= 0 && upstream_folder_exists(up, upstream_version(up, at, path), path);
+}
+
+static bool frozen_or_held(struct sim *s, const struct track *t)
+{
+    return t->held || t->image->hold || s->farm->freeze || model_setting(s->m, "frozen at");
+}
+
+/* Whether it brings back what the track has published before. */
+static bool is_return(const struct model *m, const struct track *t, const struct publication *p)
+{
+    for (const struct publication *o = m->publications; o; o = o->hh.next)
+        if (o->state == PUBLICATION_VERIFIED && o != p && str_eq(o->track_id, t->id) &&
+            children_equal(&o->child, &p->child))
+            return true;
+    return false;
+}
+
+static void inv10_held_tags_stay(struct sim *s, const struct track *t, const struct publication *p)
+{
+    const struct publication *pinned = t->pinned ? publication_find(s->m, t->pinned) : NULL;
+    bool pin = pinned && children_equal(&pinned->child, &p->child);
+    bool promoted = t->promoted && t->promoted == p->build;
+    if (frozen_or_held(s, t) && !pin && !promoted)
+        sim_fail(s, __func__, "%s is held, and is published", t->id);
+    if (t->pinned && !pin)
+        sim_fail(s, __func__, "%s is pinned, and is published", t->id);
+    if ((t->dormant || t->retired) && !is_return(s->m, t, p))
+        sim_fail(s, __func__, "%s is not kept in date, and is published", t->id);
+}
+
+/* Design rule 7: which platforms the new publication waits for. */
+static bool required(struct sim *s, const struct track *t, const char *commit, enum platform p)
+{
+    const struct slot *slot = t->slots[p];
+    if (!platformvec_has(&t->image->platforms, p) || (slot && slot->retired))
+        return false;
+    bool had = t->last && publication_child(t->last, p);
+    bool new_one = t->publication && !had && !(slot && slot->last_key);
+    return !new_one && (had || folder_there(s, t, commit, p));
+}
+
+static bool allowed(const struct track *t, enum platform p)
+{
+    bool retired = t->slots[p] && t->slots[p]->retired;
+    return !retired &&
+           (farm_image_offers(t->image, p) || (t->last && publication_child(t->last, p)));
+}
+
+/* A new publication: what it has to have is settled now. */
+static void publication_decided(struct sim *s, const struct change *row)
+{
+    const struct track *t = track_find(s->m, row_text(row, "track"));
+    const struct publication *p = publication_find(s->m, row_int(row, "id"));
+    if (!t || !t->image || !p)
+        sim_fail(s, "inv02_index_has_its_platforms", "a publication of no track");
+    inv10_held_tags_stay(s, t, p);
+    struct decided *d = xnew(struct decided);
+    d->id = p->id;
+    bool back = (t->pinned || t->dormant || t->deleted) && is_return(s->m, t, p);
+    const char *commit = t->current && t->current->commit ? t->current->commit : "";
+    for (int i = 0; i < N_PLATFORMS; i++) {
+        enum platform platform = (enum platform)i;
+        bool there = publication_child(p, platform);
+        if (back ? there : allowed(t, platform))
+            d->allowed |= 1u << i;
+        if (back ? there : required(s, t, commit, platform))
+            d->required |= 1u << i;
+    }
+    HASH_ADD(hh, s->check->decided, id, sizeof(d->id), d);
+}
+
+/* ---- 5: what can be seen ---- */
+
+static void inv05_effects_are_committed(struct sim *s, const struct effect *e)
+{
+    const struct change *row =
+        store_sim_find(&s->store, false, TABLE_PUBLICATION, NULL, e->publication);
+    if (!row)
+        sim_fail(s, __func__, "a step of publication %" PRId64 ", which is not stored",
+                 e->publication);
+    const char *state = row_text(row, "state");
+    static const char *const states[] = {"prepared", "children", "tags", "tags"};
+    /* One that is given up while its step waits for the commit may still be asked for its index, by digest. */
+    if (e->step == PUBLISH_CHILDREN || (e->step == PUBLISH_INDEX && str_eq(state, "abandoned")))
+        return;
+    if (!str_eq(state, states[e->step]))
+        sim_fail(s, __func__, "step %d of publication %" PRId64 ", which is stored as %s", e->step,
+                 e->publication, state);
+}
+
+void check_effect(struct sim *s, const struct effect *e)
+{
+    if (e->kind == EFFECT_PUBLISH)
+        inv05_effects_are_committed(s, e);
+}
+
+void check_granted(struct sim *s, const char *lease, int64_t epoch, const char *secret)
+{
+    const struct change *row =
+        store_sim_find(&s->store, false, TABLE_ATTEMPT, NULL, strtoll(lease + 1, NULL, 10));
+    if (!row || row_int(row, "epoch") != epoch ||
+        (row_cell(row, "secret")->s && !str_eq(row_text(row, "secret"), secret)))
+        sim_fail(s, "inv05_effects_are_committed", "lease %s, which is not stored so", lease);
+}
+
+void check_result(struct sim *s, struct running *r, int status)
+{
+    if (status != 200) {
+        covered(COVERED_LATE_RESULTS);
+        return;
+    }
+    const struct change *row =
+        store_sim_find(&s->store, false, TABLE_ATTEMPT, NULL, strtoll(r->lease + 1, NULL, 10));
+    if (!row || row_cell(row, "secret")->s)
+        sim_fail(s, "inv05_effects_are_committed", "the result of %s was taken, and is not stored",
+                 r->lease);
+    if (r->taken)
+        sim_fail(s, "inv07_leases_end", "the result of %s was taken twice", r->lease);
+    r->taken = true;
+}
+
+/* ---- 6: keys ---- */
+
+static bool settled(const struct change *row)
+{
+    const char *state = row_text(row, "state");
+    return str_eq(state, "succeeded") || str_eq(state, "failed") ||
+           (str_eq(state, "cancelled") && row_int(row, "settled"));
+}
+
+static bool under_way(const struct change *row)
+{
+    const char *state = row_text(row, "state");
+    return str_eq(state, "wanted") || str_eq(state, "leased") || str_eq(state, "running");
+}
+
+static struct failed_at *failed_of(struct checker *c, const char *key)
+{
+    struct failed_at *f = NULL;
+    HASH_FIND_STR(c->failed, key, f);
+    return f;
+}
+
+static void note_failed(struct sim *s, const char *key)
+{
+    struct failed_at *f = failed_of(s->check, key);
+    if (!f) {
+        f = xnew(struct failed_at);
+        f->key = xstrdup(key);
+        HASH_ADD_KEYPTR(hh, s->check->failed, f->key, strlen(f->key), f);
+    }
+    f->at = sim_mono(s);
+}
+
+/* A failure is tried again of itself, but not before an hour. */
+static bool tried_again(struct sim *s, const struct change *old, const char *key)
+{
+    const struct failed_at *f = failed_of(s->check, key);
+    if (!str_eq(row_text(old, "state"), "failed"))
+        return false;
+    /* For want of memory: as soon as a board with more comes. */
+    return !f || sim_mono(s) - f->at >= 3600000 || str_eq(row_text(old, "kind"), "memory");
+}
+
+static void inv06_settled_keys_stay(struct sim *s, const struct change *old,
+                                    const struct change *now)
+{
+    const struct checker *c = s->check;
+    const char *key = row_text(now, "key");
+    if (row_int(now, "epoch") < row_int(old, "epoch"))
+        sim_fail(s, __func__, "the epoch of %.14s falls", key);
+    if (!settled(old) || !under_way(now))
+        return;
+    if (strvec_has(&c->missing_jobs, key) || tried_again(s, old, key))
+        return;
+    bool succeeded = str_eq(row_text(old, "state"), "succeeded");
+    if (succeeded || !c->ever_asked.n)
+        sim_fail(s, __func__, "%.14s of %s was %s, and is wanted again", key,
+                 row_text(now, "track"), row_text(old, "state"));
+}
+
+static void inv06_one_epoch(struct sim *s)
+{
+    for (const struct attempt *a = s->m->attempts; a; a = a->hh.next) {
+        bool live = a->state == ATTEMPT_GRANTED || a->state == ATTEMPT_RUNNING;
+        if (!live || a->cancel)
+            continue;
+        if (a->job->live != a || a->epoch != a->job->epoch)
+            sim_fail(s, __func__, "%s is %s with epoch %" PRId64 ", its key's is %" PRId64,
+                     a->lease, attempt_state_names[a->state], a->epoch, a->job->epoch);
+        /* A late success undoes a failure. */
+        if (a->job->state != JOB_LEASED && a->job->state != JOB_RUNNING &&
+            a->job->state != JOB_FAILED)
+            sim_fail(s, __func__, "%s is %s, its job is %s", a->lease,
+                     attempt_state_names[a->state], job_state_names[a->job->state]);
+    }
+}
+
+/* ---- 7: leases and results ---- */
+
+static struct lease_seen *lease_of(struct checker *c, int64_t id)
+{
+    struct lease_seen *l = NULL;
+    HASH_FIND(hh, c->leases, &id, sizeof(id), l);
+    return l;
+}
+
+void check_listed(struct sim *s, const char *lease, int64_t epoch, const char *board)
+{
+    struct lease_seen *l = lease_of(s->check, strtoll(lease + 1, NULL, 10));
+    if (l && l->epoch == epoch && str_eq(l->board, board))
+        l->listed = sim_mono(s);
+}
+
+static void inv07_leases_end(struct sim *s)
+{
+    int64_t mono = sim_mono(s);
+    for (const struct attempt *a = s->m->attempts; a; a = a->hh.next) {
+        struct lease_seen *l = lease_of(s->check, a->id);
+        if (!l) {
+            l = xnew(struct lease_seen);
+            *l = (struct lease_seen){.id = a->id, .epoch = a->epoch, .listed = mono};
+            snprintf(l->board, sizeof(l->board), "%s", a->board_name);
+            HASH_ADD(hh, s->check->leases, id, sizeof(l->id), l);
+        }
+        if (a->state != ATTEMPT_LOST && mono - l->listed > s->spec.lease_term_ms)
+            sim_fail(s, __func__, "%s is %s, and no poll listed it for %" PRId64 " s", a->lease,
+                     attempt_state_names[a->state], (mono - l->listed) / 1000);
+    }
+}
+
+/* What a call changed: nothing but one answer. */
+static void unchanged(struct sim *s, const char *lease, const struct wire_result *result,
+                      const char *what)
+{
+    struct model *m = s->m;
+    size_t dirty = m->dirty.n, plan = m->plan.n, rows = m->turn->delta.changes.n;
+    size_t effects = m->turn->effects.n;
+    model_on_result(m, lease, result, UINT64_MAX);
+    if (m->turn->effects.n != effects + 1 || m->turn->effects.items[effects].status != 409)
+        sim_fail(s, "inv07_leases_end", "%s: %s is taken", lease, what);
+    if (m->dirty.n != dirty || m->plan.n != plan || m->turn->delta.changes.n != rows)
+        sim_fail(s, "inv07_leases_end", "%s: %s changes something", lease, what);
+}
+
+void check_again(struct sim *s, const char *lease, const struct wire_result *result)
+{
+    struct wire_result old = *result;
+    unchanged(s, lease, result, "a result that comes twice");
+    old.epoch--;
+    unchanged(s, lease, &old, "a result of an older epoch");
+}
+
+void check_idempotent(struct sim *s, const struct command *c)
+{
+    struct command_answer again = {0};
+    struct err err = ERR_INIT;
+    if (c->verb == COMMAND_REBUILD || (c->verb == COMMAND_ROLLBACK && !c->publication))
+        return; /* each asking is another one */
+    int r = model_on_command(s->m, c, &again, &err);
+    if (r == 0 && again.changed)
+        sim_fail(s, "inv00_commands_are_idempotent", "%s %s twice: %s", command_name(c->verb),
+                 c->track ? c->track : "", again.text);
+    command_answer_done(&again);
+}
+
+/* ---- 8: what a job is built on ---- */
+
+/* By our own reckoning: something of it goes on that will end by itself. */
+static bool goes_on(struct sim *s, const struct track *t)
+{
+    for (const struct publication *p = s->m->publications; p; p = p->hh.next)
+        if (p->state < PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) && !p->failures)
+            return true;
+    if (!t->current || !build_active(t->current) || t->state != TRACK_BUILDING)
+        return false;
+    bool any = false;
+    VEC_FOREACH (&t->current->jobs, bj) {
+        const struct job *j = (*bj)->job;
+        if (!(*bj)->required)
+            continue;
+        if (j->state == JOB_WANTED && !schedule_can_run(s->m, j))
+            return false;
+        any = any || job_under_way(j);
+    }
+    return any;
+}
+
+static void inv08_pins_are_current(struct sim *s, const struct job *j)
+{
+    const struct track *t = track_find(s->m, j->track);
+    const struct slot *slot = t ? t->slots[j->platform] : NULL;
+    if (!slot || !str_eq(slot->key, j->key))
+        return;
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        if (!t->slots[p] || t->slots[p]->state != SLOT_READY)
+            continue;
+        VEC_FOREACH (&t->slots[p]->pins, pin) {
+            if (!pin->node)
+                continue;
+            const struct tag *tag = pin->node->current;
+            const struct publication *on = tag ? publication_find(s->m, tag->publication) : NULL;
+            const struct child *c = on ? publication_child(on, (enum platform)p) : NULL;
+            if (!c || !str_eq(c->digest, pin->digest))
+                sim_fail(s, __func__, "%s for %s: its pin of %s is not what that names", t->id,
+                         t->slots[p]->platform_name, pin->node->name);
+        }
+    }
+}
+
+static void inv08_ancestors_at_rest(struct sim *s, const struct job *j)
+{
+    const struct track *t = track_find(s->m, j->track);
+    if (!t || j->state == JOB_CANCELLED || (t->wait_due && t->wait_due <= s->m->mono))
+        return;
+    VEC_FOREACH (&t->bases, n)
+        VEC_FOREACH (&(*n)->claimants, c)
+            if (*c != t && goes_on(s, *c))
+                sim_fail(s, __func__, "%s is built while its base %s is under way (%s)", t->id,
+                         (*c)->id, (*c)->reason.text ? (*c)->reason.text : "");
+}
+
+static void check_new_jobs(struct sim *s)
+{
+    VEC_FOREACH (&s->check->new_jobs, key) {
+        const struct job *j = job_find(s->m, *key);
+        if (!j)
+            continue;
+        inv08_pins_are_current(s, j);
+        inv08_ancestors_at_rest(s, j);
+    }
+    strvec_done(&s->check->new_jobs);
+}
+
+/* ---- 10: what nobody asked for ---- */
+
+static bool wanted_by_another(const struct track *t)
+{
+    VEC_FOREACH (&t->claims, n)
+        if ((*n)->dependents.n)
+            return true;
+    return false;
+}
+
+static void inv10_dormant_stay(struct sim *s, const struct change *now)
+{
+    const struct track *t = track_find(s->m, row_text(now, "id"));
+    if (!strvec_has(&s->check->asked_tracks, row_text(now, "id")) &&
+        !strvec_has(&s->check->moved_refs, row_text(now, "ref")) && !wanted_by_another(t))
+        sim_fail(s, __func__, "%s wakes unasked", row_text(now, "id"));
+}
+
+static void inv10_dormant_build_nothing(struct sim *s, const struct change *build)
+{
+    const struct track *t = track_find(s->m, row_text(build, "track"));
+    if (t && t->dormant)
+        sim_fail(s, __func__, "%s is dormant, and is built", t->id);
+}
+
+/* ---- rows ---- */
+
+static void job_written(struct sim *s, const struct change *old, const struct change *now)
+{
+    if (!old) {
+        strvec_add(&s->check->new_jobs, row_text(now, "key"));
+        return;
+    }
+    inv06_settled_keys_stay(s, old, now);
+    if (str_eq(row_text(now, "state"), "failed") && !str_eq(row_text(old, "state"), "failed"))
+        note_failed(s, row_text(now, "key"));
+}
+
+static bool same_row(const struct change *a, const struct change *b)
+{
+    for (size_t i = 0; i < b->n_cells; i++)
+        if (a->cells[i].i != b->cells[i].i || !str_eq(a->cells[i].s, b->cells[i].s))
+            return false;
+    return a->deleted == b->deleted;
+}
+
+void check_row(struct sim *s, const struct change *old, const struct change *now)
+{
+    s->check->rows += !old || !same_row(old, now);
+    coverage_row(old, now);
+    if (s->flags & HISTORY_VERBOSE)
+        say_row(s, old, now);
+    if (now->deleted)
+        return;
+    if (now->table == TABLE_JOB)
+        job_written(s, old, now);
+    else if (now->table == TABLE_PUBLICATION && !old)
+        publication_decided(s, now);
+    else if (now->table == TABLE_BUILD && !old)
+        inv10_dormant_build_nothing(s, now);
+    else if (now->table == TABLE_TRACK && old && row_int(old, "dormant") &&
+             !row_int(now, "dormant"))
+        strvec_add(&s->check->woken, row_text(now, "id"));
+    else if (now->table == TABLE_REF && old &&
+             !str_eq(row_text(old, "commit"), row_text(now, "commit")))
+        strvec_add(&s->check->moved_refs, row_text(now, "name"));
+}
+
+uint64_t check_rows_written(const struct sim *s)
+{
+    return s->check->rows;
+}
+
+void check_committed(struct sim *s, const struct change *row)
+{
+    (void)s;
+    (void)row;
+}
+
+static void check_woken(struct sim *s)
+{
+    VEC_FOREACH (&s->check->woken, id)
+        inv10_dormant_stay(s, store_sim_find(&s->store, true, TABLE_TRACK, *id, 0));
+    strvec_done(&s->check->woken);
+}
+
+void check_pass(struct sim *s)
+{
+    check_new_jobs(s);
+    check_woken(s);
+    inv06_one_epoch(s);
+    inv07_leases_end(s);
+    forget_causes(s->check);
+}

@@ -1,0 +1,518 @@
+/* The invariants that look at everything: at some steps in bulk, at every step of a replay, and at rest. */
+#include "daemon/model/tagging.h"
+#include "tests/model/check_int.h"
+
+#include <inttypes.h>
+
+/* ---- 4: every object against its row ---- */
+
+static bool same_cell(const struct cell *a, const struct cell *b)
+{
+    return a->is_text == b->is_text && (a->is_text ? str_eq(a->s, b->s) : a->i == b->i);
+}
+
+/* Shown only, and not worth a commit with each poll. */
+static bool may_lag(const struct table *t, size_t column)
+{
+    return t == table_of(TABLE_BOARD) && str_eq(t->columns[column].name, "seen_at");
+}
+
+static void compare_row(struct sim *s, const struct change *object)
+{
+    cleanup_free char *key = row_key(object);
+    struct store_row *row = NULL;
+    const struct table *t = table_of(object->table);
+    HASH_FIND_STR(s->store.table[object->table], key, row);
+    if (!row || !row->latest)
+        sim_fail(s, "inv04_store_equals_model", "%s %s is not stored", t->name, key);
+    for (size_t i = 0; i < t->n_columns; i++) {
+        const struct cell *stored = &row->latest->change.cells[i], *is = &object->cells[i];
+        if (!same_cell(stored, is) && !may_lag(t, i))
+            sim_fail(s, "inv04_store_equals_model",
+                     "%s %s: %s is stored as %s %" PRId64 " and is %s %" PRId64, t->name, key,
+                     t->columns[i].name, stored->s ? stored->s : "", stored->i, is->s ? is->s : "",
+                     is->i);
+    }
+}
+
+#define add_all(d, head, id)                                                                       \
+    for (__auto_type o = (head); o; o = o->hh.next)                                                \
+    delta_upsert(d, id, o)
+
+static void every_object(struct model *m, struct delta *d)
+{
+    add_all(d, m->settings, TABLE_SETTING);
+    add_all(d, m->sources, TABLE_SOURCE);
+    for (struct source *source = m->sources; source; source = source->hh.next)
+        add_all(d, source->refs, TABLE_REF);
+    for (struct context *c = m->contexts; c; c = c->hh.next)
+        if (c->known)
+            delta_upsert(d, TABLE_CONTEXT, c);
+    add_all(d, m->epochs, TABLE_EPOCH);
+    for (struct base *b = m->bases; b; b = b->hh.next)
+        if (b->checked_at) /* one that was never answered for is not stored */
+            delta_upsert(d, TABLE_BASE, b);
+    add_all(d, m->tracks, TABLE_TRACK);
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        for (int p = 0; p < PLATFORM_COUNT; p++)
+            if (t->slots[p])
+                delta_upsert(d, TABLE_SLOT, t->slots[p]);
+    add_all(d, m->jobs, TABLE_JOB);
+    add_all(d, m->attempts, TABLE_ATTEMPT);
+    add_all(d, m->builds, TABLE_BUILD);
+    for (struct build *b = m->builds; b; b = b->hh.next)
+        VEC_FOREACH (&b->jobs, bj)
+            delta_upsert(d, TABLE_BUILD_JOB, *bj);
+    add_all(d, m->publications, TABLE_PUBLICATION);
+    for (struct publication *p = m->publications; p; p = p->hh.next)
+        VEC_FOREACH (&p->tags, pt)
+            delta_upsert(d, TABLE_PUBLICATION_TAG, *pt);
+    add_all(d, m->tags, TABLE_TAG);
+    add_all(d, m->boards, TABLE_BOARD);
+    add_all(d, m->places, TABLE_RETENTION);
+}
+
+static void objects_equal_rows(struct sim *s)
+{
+    struct delta d = {0};
+    every_object(s->m, &d);
+    VEC_FOREACH (&d.changes, object)
+        compare_row(s, object);
+    delta_done(&d);
+}
+
+/* ---- 4: another model, made from the store ---- */
+
+/* A start knows less of why something is not there, and asks again at once. */
+static bool alike(enum reason_code live, enum reason_code loaded)
+{
+    static const enum reason_code pairs[][2] = {{REASON_SOURCE_AWAY, REASON_INSPECTING},
+                                                {REASON_REGISTRY_AWAY, REASON_PUBLISHING},
+                                                {REASON_REGISTRY_AWAY, REASON_RETAINING},
+                                                {REASON_REGISTRY_AWAY, REASON_RESOLVING_BASE}};
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++)
+        if (live == pairs[i][0] && loaded == pairs[i][1])
+            return true;
+    return live == loaded;
+}
+
+static const char *compare_slots(const struct track *a, const struct track *b)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *x = a->slots[p], *y = b->slots[p];
+        if (!x != !y)
+            return "the slots";
+        if (!x)
+            continue;
+        if (!alike(x->reason.code, y->reason.code))
+            return "the reason of a slot";
+        if (x->state != y->state && x->reason.code == y->reason.code)
+            return "the state of a slot";
+        if (x->state == SLOT_READY && !str_eq(x->key, y->key))
+            return "the key of a slot";
+    }
+    return NULL;
+}
+
+const char *check_compare(const struct model *a, const struct model *b)
+{
+    static char text[300];
+    for (const struct track *t = a->tracks; t; t = t->hh.next) {
+        const struct track *o = track_find(b, t->id);
+        if (!o)
+            return "a track is not there";
+        const char *what = t->stopped ? NULL : compare_slots(t, o);
+        bool same = t->reason.code != o->reason.code || t->state == o->state;
+        if (!what && same && alike(t->reason.code, o->reason.code))
+            continue;
+        snprintf(text, sizeof(text), "%s: %s: %s %s (%s), loaded %s %s (%s)", t->id,
+                 what ? what : "the state", track_state_names[t->state],
+                 reason_names[t->reason.code], t->reason.text ? t->reason.text : "",
+                 track_state_names[o->state], reason_names[o->reason.code],
+                 o->reason.text ? o->reason.text : "");
+        return text;
+    }
+    return NULL;
+}
+
+static bool context_pending(const struct model *m, const struct effect *e)
+{
+    for (const struct context *c = m->contexts; c; c = c->hh.next)
+        if (str_eq(c->source, e->source) && str_eq(c->commit, e->commit) &&
+            str_eq(c->path, e->path) && str_eq(c->dockerfile, e->dockerfile ? e->dockerfile : ""))
+            return c->asked || c->retry_due;
+    return false;
+}
+
+static const struct effect *find_publish(const struct turn *t, int64_t id)
+{
+    VEC_FOREACH (&t->effects, e)
+        if (e->kind == EFFECT_PUBLISH && e->publication == id)
+            return e;
+    return NULL;
+}
+
+static bool place_pending(const struct model *m, const struct effect *e)
+{
+    cleanup_free char *key = xasprintf("%s:%s", e->repository, e->tags.items[0].tag);
+    const struct retention *r = NULL;
+    HASH_FIND_STR(m->places, key, r);
+    return r && r->queued && str_eq(r->wanted, e->digest);
+}
+
+/* What a start derives is what is under way here, or waits to be tried again. */
+static void effects_agree(struct sim *s, const struct turn *started)
+{
+    VEC_FOREACH (&started->effects, e) {
+        if (e->kind == EFFECT_INSPECT && !context_pending(s->m, e))
+            sim_fail(s, "inv04_store_equals_model", "a start reads %.12s of %s again", e->commit,
+                     e->path);
+        if (e->kind == EFFECT_RETAIN && !place_pending(s->m, e))
+            sim_fail(s, "inv04_store_equals_model", "a start retains %s again",
+                     e->tags.items[0].tag);
+        if (e->kind == EFFECT_REPLY || e->kind == EFFECT_LEASE)
+            sim_fail(s, "inv04_store_equals_model", "a start answers somebody");
+        const struct publication *p =
+            e->kind == EFFECT_PUBLISH ? publication_find(s->m, e->publication) : NULL;
+        if (e->kind == EFFECT_PUBLISH && !(p && (p->asked || p->retry_due)))
+            sim_fail(s, "inv04_store_equals_model", "a start publishes %" PRId64, e->publication);
+    }
+    for (const struct publication *p = s->m->publications; p; p = p->hh.next)
+        if ((p->asked || p->retry_due) && p->state < PUBLICATION_VERIFIED &&
+            !find_publish(started, p->id))
+            sim_fail(s, "inv04_store_equals_model", "a start forgets publication %" PRId64, p->id);
+}
+
+/* In what a row differs from the one that is stored. The caller owns it. */
+static char *differences(struct sim *s, const struct change *c)
+{
+    cleanup_free char *key = row_key(c);
+    struct store_row *row = NULL;
+    struct strbuf b = {0};
+    HASH_FIND_STR(s->store.table[c->table], key, row);
+    for (size_t i = 0; row && row->latest && i < c->n_cells; i++) {
+        const struct cell *old = &row->latest->change.cells[i], *now = &c->cells[i];
+        if (!same_cell(now, old))
+            strbuf_addf(&b, "%s: %s%" PRId64 " -> %s%" PRId64 " ",
+                        table_of(c->table)->columns[i].name, old->s ? old->s : "", old->i,
+                        now->s ? now->s : "", now->i);
+    }
+    return strbuf_steal(&b);
+}
+
+/* A row that is written as it was. */
+static bool as_stored(struct sim *s, const struct change *c)
+{
+    cleanup_free char *key = row_key(c);
+    struct store_row *row = NULL;
+    HASH_FIND_STR(s->store.table[c->table], key, row);
+    if (!row || !row->latest || c->deleted)
+        return false;
+    for (size_t i = 0; i < c->n_cells; i++)
+        if (!same_cell(&c->cells[i], &row->latest->change.cells[i]))
+            return false;
+    return true;
+}
+
+static void start_decides_nothing(struct sim *s, const struct turn *started)
+{
+    VEC_FOREACH (&started->delta.changes, c) {
+        cleanup_free char *key = row_key(c);
+        if (as_stored(s, c))
+            continue;
+        cleanup_free char *what = differences(s, c);
+        sim_fail(s, "inv04_store_equals_model", "a start writes %s %s%s", table_of(c->table)->name,
+                 key, what);
+    }
+}
+
+/* Whether a base is gone or its registry away is not stored: a start asks again at once. */
+static void tell_what_is_gone(struct model *loaded, const struct model *m)
+{
+    for (struct base *b = loaded->bases; b; b = b->hh.next) {
+        const struct base *live = NULL;
+        HASH_FIND_STR(m->bases, b->reference, live);
+        b->gone = live && live->gone;
+    }
+}
+
+/* That a look at upstream failed is not stored: a start takes it to be under way, and waits for it. */
+static bool knows_of_failures(const struct model *m)
+{
+    for (const struct context *c = m->contexts; c; c = c->hh.next)
+        if (!c->known && c->failures)
+            return true;
+    return false;
+}
+
+void inv04_store_equals_model(struct sim *s)
+{
+    objects_equal_rows(s);
+    if (knows_of_failures(s->m))
+        return;
+    struct turn started = {0};
+    unsigned random = s->random;
+    struct model *loaded = sim_load(s, true);
+    tell_what_is_gone(loaded, s->m);
+    model_turn_begin(loaded, &started, s->m->mono, s->m->wall);
+    model_start(loaded);
+    model_turn_end(loaded);
+    s->random = random;
+    covered(COVERED_LOADED);
+    start_decides_nothing(s, &started);
+    effects_agree(s, &started);
+    const char *difference = check_compare(s->m, loaded);
+    if (difference)
+        sim_fail(s, __func__, "%s", difference);
+    turn_done(&started);
+    model_free(loaded);
+}
+
+/* ---- 12 ---- */
+
+struct stood {
+    enum track_state state;
+    enum reason_code code;
+};
+
+void inv12_full_plan_agrees(struct sim *s)
+{
+    struct model *m = s->m;
+    struct turn turn = {0};
+    unsigned n = HASH_COUNT(m->tracks), i = 0;
+    struct stood *before = xcalloc(n + 1, sizeof(*before));
+    for (const struct track *t = m->tracks; t; t = t->hh.next)
+        before[i++] = (struct stood){t->state, t->reason.code};
+    model_turn_begin(m, &turn, m->mono, m->wall);
+    plan_all(m);
+    model_turn_end(m);
+    VEC_FOREACH (&turn.delta.changes, c) {
+        cleanup_free char *key = row_key(c), *what = differences(s, c);
+        sim_fail(s, __func__, "planning everything writes %s %s%s", table_of(c->table)->name, key,
+                 what);
+    }
+    if (turn.effects.n)
+        sim_fail(s, __func__, "planning everything asks for something");
+    i = 0;
+    for (const struct track *t = m->tracks; t; t = t->hh.next, i++)
+        if (t->state != before[i].state || t->reason.code != before[i].code)
+            sim_fail(s, __func__, "%s is %s (%s), and planning everything says %s (%s)", t->id,
+                     track_state_names[before[i].state], reason_names[before[i].code],
+                     track_state_names[t->state], reason_names[t->reason.code]);
+    free(before);
+    turn_done(&turn);
+}
+
+/* ---- 9 ---- */
+
+void inv09_garbage_is_garbage(struct sim *s)
+{
+    for (struct registry_repository *r = s->registry.repositories; r; r = r->hh.next)
+        for (struct registry_tag *t = r->tags; t; t = t->hh.next) {
+            const struct manifest *m = registry_manifest(r, t->digest);
+            if (!m)
+                sim_fail(s, __func__, "%s:%s names what is not there", r->name, t->name);
+            VEC_FOREACH (&m->children, child)
+                if (!registry_manifest(r, *child))
+                    sim_fail(s, __func__, "%s:%s lacks a child", r->name, t->name);
+        }
+}
+
+/* Of what the farm may still need of the registry: all that is there. */
+static void need(struct sim *s, const char *repository, const char *digest)
+{
+    struct registry_repository *r = NULL;
+    HASH_FIND_STR(s->registry.repositories, repository, r);
+    if (!r || !registry_manifest(r, digest))
+        return;
+    cleanup_free char *name = xasprintf("%s@%s", repository, digest);
+    strvec_add(&s->check->needed, name);
+}
+
+static void need_publication(struct sim *s, const struct publication *p)
+{
+    need(s, p->repository, p->digest);
+    VEC_FOREACH (&p->child, c)
+        need(s, p->repository, c->digest);
+}
+
+/* What a job that waits or runs is built on. */
+static void need_bases(struct sim *s, const struct job *j)
+{
+    struct wire_job spec = {0};
+    if (wire_job_decode(j->spec, strlen(j->spec), &spec, NULL) < 0)
+        return;
+    VEC_FOREACH (&spec.bases, base)
+        need(s, base->repository, base->digest);
+    wire_job_done(&spec);
+}
+
+void check_before_collecting(struct sim *s)
+{
+    strvec_done(&s->check->needed);
+    for (const struct publication *p = s->m->publications; p; p = p->hh.next)
+        if (p->state == PUBLICATION_VERIFIED)
+            need_publication(s, p); /* for rollback */
+    for (const struct job *j = s->m->jobs; j; j = j->hh.next)
+        if (job_under_way(j))
+            need_bases(s, j);
+}
+
+void check_collected(struct sim *s)
+{
+    VEC_FOREACH (&s->check->needed, name) {
+        char *at = strchr(*name, '@');
+        cleanup_free char *repository = xstrndup(*name, (size_t)(at - *name));
+        struct registry_repository *r = registry_repository(&s->registry, repository);
+        if (!registry_manifest(r, at + 1))
+            sim_fail(s, "inv09_garbage_is_garbage", "%s was collected, and is needed", *name);
+    }
+    inv09_garbage_is_garbage(s);
+}
+
+/* ---- 11 ---- */
+
+static bool at_rest(const struct track *t)
+{
+    switch (t->state) {
+    case TRACK_UNKNOWN:
+        return !t->image;
+    case TRACK_WAITING:
+        return t->reason.code == REASON_REGISTRY_AWAY || t->reason.code == REASON_SOURCE_AWAY;
+    case TRACK_BUILDING:
+        return t->reason.code == REASON_NO_BOARD || t->reason.code == REASON_BACKING_OFF ||
+               t->reason.code == REASON_BOARDS_BUSY;
+    case TRACK_PUBLISHING:
+        return t->reason.code == REASON_REGISTRY_AWAY;
+    default:
+        return true;
+    }
+}
+
+void inv11_every_track_says(struct sim *s)
+{
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next) {
+        if (!at_rest(t))
+            sim_fail(s, __func__, "%s is %s (%s: %s) while nothing happens", t->id,
+                     track_state_names[t->state], reason_names[t->reason.code],
+                     t->reason.text ? t->reason.text : "");
+        if (t->state == TRACK_CANCELLED && !s->check->ever_asked.n)
+            sim_fail(s, __func__, "%s is cancelled, and nobody asked", t->id);
+        if (t->image && t->reason.code == REASON_NONE)
+            sim_fail(s, __func__, "%s is %s and does not say why", t->id,
+                     track_state_names[t->state]);
+    }
+}
+
+static void cover_tracks(const struct model *m)
+{
+    static const struct {
+        enum reason_code code;
+        enum coverage what;
+    } codes[] = {{REASON_DORMANT, COVERED_SEEN_DORMANT},
+                 {REASON_TAG_CONFLICT, COVERED_SEEN_CONFLICT},
+                 {REASON_BASE_CYCLE, COVERED_SEEN_CYCLE},
+                 {REASON_BASE_MISSING, COVERED_SEEN_BASE_MISSING},
+                 {REASON_CONTEXT_GONE, COVERED_SEEN_CONTEXT_GONE},
+                 {REASON_BASE_BUILDING, COVERED_SEEN_ANCESTOR},
+                 {REASON_NO_BOARD, COVERED_SEEN_NO_BOARD}};
+    for (const struct track *t = m->tracks; t; t = t->hh.next)
+        for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
+            if (t->reason.code == codes[i].code)
+                covered(codes[i].what);
+    for (const struct job *j = m->jobs; j; j = j->hh.next)
+        if (j->builds.n > 1)
+            covered(COVERED_JOBS_SHARED);
+}
+
+/* ---- when ---- */
+
+void check_step(struct sim *s)
+{
+    if (s->in_turn || !sim_dear(s))
+        return;
+    cover_tracks(s->m);
+    inv12_full_plan_agrees(s);
+    inv04_store_equals_model(s);
+    inv09_garbage_is_garbage(s);
+}
+
+/* ---- 3: at rest ---- */
+
+static bool claims_shared(const struct track *t, const struct tag_node *n)
+{
+    for (size_t i = 0; i < t->claims.n; i++)
+        if (t->claims.items[i] == n)
+            return t->shared.items[i];
+    return false;
+}
+
+/* Of those that are published, the one of the highest version has the tag. */
+static bool owner(const struct track *t, const struct tag_node *n)
+{
+    struct tag_claimant mine = {claims_shared(t, n), &t->parsed_version};
+    VEC_FOREACH (&n->claimants, it) {
+        const struct track *o = *it;
+        struct tag_claimant theirs = {claims_shared(o, n), &o->parsed_version};
+        if (o == t || !o->image || !o->last || o->retired)
+            continue;
+        bool stays = n->current && str_eq(n->current->track_id, o->id);
+        if (stays || tag_owner_cmp(&mine, &theirs) <= 0)
+            return false;
+    }
+    return true;
+}
+
+static void inv03_tags_name_what_is_wanted(struct sim *s, const struct track *t)
+{
+    VEC_FOREACH (&t->claims, it) {
+        const struct tag *tag = (*it)->current;
+        if (!tag || !owner(t, *it))
+            continue;
+        struct registry_repository *r = registry_repository(&s->registry, tag->repository);
+        const struct publication *p = publication_find(s->m, tag->publication);
+        if (!str_eq(registry_tag(r, tag->name), tag->digest) && !s->strangers)
+            sim_fail(s, __func__, "%s:%s is not what the farm believes", r->name, tag->name);
+        for (int k = 0; k < PLATFORM_COUNT; k++) {
+            const struct slot *slot = t->slots[k];
+            if (!slot || slot->state != SLOT_READY || !slot_gates(slot))
+                continue;
+            const struct child *c = publication_child(p, (enum platform)k);
+            if (!c || !slot->job || !str_eq(c->content, slot->job->content_digest))
+                sim_fail(s, __func__, "%s:%s does not have what %s wants for %s", r->name,
+                         tag->name, t->id, slot->platform_name);
+        }
+    }
+}
+
+static void inv03_inputs_are_upstreams(struct sim *s, const struct track *t)
+{
+    const struct image_spec *i = &s->spec.image[image_of_path(t->image_name)];
+    const struct upstream_sim *up = &s->source[i->source].up;
+    unsigned ref = 0;
+    while (!str_eq(ref_name(ref), t->ref_name))
+        ref++;
+    int at = up->refs.at[ref];
+    if (source_get(s->m, t->ref->source)->error)
+        return; /* no refs where there were some: nothing is believed */
+    if (at < 0 || !str_eq(t->ref->commit, up->commits.items[at].id))
+        sim_fail(s, __func__, "%s is published, and upstream is elsewhere", t->id);
+}
+
+void check_rest(struct sim *s)
+{
+    inv11_every_track_says(s);
+    inv12_full_plan_agrees(s);
+    inv04_store_equals_model(s);
+    inv09_garbage_is_garbage(s);
+    cover_tracks(s->m);
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+        if (t->state == TRACK_PUBLISHED && !t->pinned) {
+            inv03_inputs_are_upstreams(s, t);
+            inv03_tags_name_what_is_wanted(s, t);
+        }
+    uint64_t rows = check_rows_written(s);
+    sim_crash(s, true, 0);
+    if (check_rows_written(s) != rows)
+        sim_fail(s, "inv03_fixpoint", "a restart decides something");
+}

@@ -1,0 +1,100 @@
+/* Faults end and inputs stand still: the farm has to come to rest within a bounded time, and then to stay so. */
+#include "tests/model/check.h"
+
+#define ROUNDS 400
+
+static void end_faults(struct sim *s)
+{
+    s->calm = true;
+    s->commit_slow = 0;
+    sim_stall(s, false);
+    sim_pass(s);
+    s->registry.away = false;
+    for (unsigned i = 0; i < N_OUTSIDE; i++)
+        s->outside[i].away = false;
+    for (unsigned i = 0; i < s->spec.n_boards; i++) {
+        struct board_sim *b = &s->board[i];
+        b->net = NET_OK;
+        b->lose_replies = 0;
+        b->hot = b->full = false;
+        if (b->session)
+            session_set_draining(b->session, s->now, false);
+        board_up(s, i);
+        sim_pass(s);
+    }
+    for (unsigned i = 0; i < MAX_SOURCES; i++)
+        s->source[i].up.away = false;
+    boards_pump(s);
+    sim_reload(s);
+    sim_pass(s);
+}
+
+/* Twice: what is deleted or forced counts at its second sighting. */
+static void look_everywhere(struct sim *s)
+{
+    for (unsigned n = 0; n < 3; n++)
+        for (unsigned i = 0; i < s->spec.n_sources; i++) {
+            source_list(s, i, 0);
+            source_listed(s, i, false);
+            sim_pass(s);
+        }
+}
+
+static bool job_waits_for_time(const struct sim *s)
+{
+    return s->m->backing_off.n > 0;
+}
+
+static bool something_waits(const struct sim *s)
+{
+    if (job_waits_for_time(s))
+        return true;
+    for (const struct publication *p = s->m->publications; p; p = p->hh.next)
+        if (p->state < PUBLICATION_VERIFIED)
+            return true;
+    for (const struct context *c = s->m->contexts; c; c = c->hh.next)
+        if (c->retry_due)
+            return true;
+    for (const struct attempt *a = s->m->attempts; a; a = a->hh.next)
+        return true;
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+        if (t->state == TRACK_WAITING || t->state == TRACK_PUBLISHING ||
+            (t->state == TRACK_BUILDING && t->reason.code == REASON_RUNNING))
+            return true;
+    return false;
+}
+
+/* Whether it came to rest in so many rounds. */
+static bool settle(struct sim *s, unsigned rounds)
+{
+    for (unsigned idle = 0, n = 0; n < rounds; n++) {
+        idle = go_on(s) ? 0 : idle + 1;
+        if (idle >= 2 && !something_waits(s))
+            return true;
+        if (idle >= 2)
+            sim_advance(s, n < rounds / 4 ? 60000 : 330000); /* back-offs end */
+    }
+    return false;
+}
+
+static const struct track *restless(const struct sim *s)
+{
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+        if (t->state == TRACK_WAITING || t->state == TRACK_PUBLISHING || t->state == TRACK_BUILDING)
+            return t;
+    return NULL;
+}
+
+void come_to_rest(struct sim *s)
+{
+    sim_say(s, "faults end, inputs stand still");
+    end_faults(s);
+    look_everywhere(s);
+    if (!settle(s, ROUNDS)) {
+        const struct track *t = restless(s);
+        sim_fail(s, "inv03_fixpoint", "the farm does not come to rest: %s: %s", t ? t->id : "?",
+                 t && t->reason.text ? t->reason.text : "?");
+    }
+    covered(COVERED_RESTED);
+    check_rest(s);
+}

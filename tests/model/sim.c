@@ -1,0 +1,289 @@
+/* The coordinator's discipline, as in daemon/coordinator.c: effects start after the commit that records them, there
+ * are at most two batches, and while the store has no room no event is applied and the model's clock stands still. */
+#include "tests/model/sim.h"
+
+#include "tests/model/check.h"
+
+/* ---- clocks ---- */
+
+static bool stalled_now(const struct sim *s)
+{
+    return s->stalled && s->busy;
+}
+
+int64_t sim_mono(struct sim *s)
+{
+    if (stalled_now(s)) {
+        if (!s->stall_began)
+            s->stall_began = s->now;
+        return s->stall_began - s->stalled_ms;
+    }
+    if (s->stall_began) {
+        s->stalled_ms += s->now - s->stall_began;
+        s->stall_began = 0;
+    }
+    return s->now - s->stalled_ms;
+}
+
+/* ---- batches ---- */
+
+static void batch_done(struct batch *b)
+{
+    turn_done(&b->turn);
+    VEC_FOREACH (&b->rows, v)
+        row_version_drop(*v);
+    vec_free(&b->rows);
+}
+
+static void start_effects(struct sim *s, struct batch *b)
+{
+    VEC_FOREACH (&b->turn.effects, e) {
+        check_effect(s, e);
+        effect_start(s, e);
+    }
+}
+
+static void apply(struct sim *s, struct batch *b)
+{
+    covered(COVERED_COMMITS);
+    VEC_FOREACH (&b->rows, v) {
+        const char *broken = store_sim_commit(&s->store, *v);
+        if (broken)
+            sim_fail(s, "inv04_store_equals_model", "the store refuses: %s", broken);
+        check_committed(s, &(*v)->change);
+    }
+    const char *dangling = store_sim_check(&s->store, &b->rows);
+    if (dangling)
+        sim_fail(s, "inv04_store_equals_model", "a foreign key leads nowhere: %s", dangling);
+}
+
+static void commit_next(struct sim *s)
+{
+    if (s->busy || s->in_turn)
+        return;
+    struct batch now = s->gathering;
+    if (now.rows.n) {
+        s->committing = now;
+        s->gathering = (struct batch){0};
+        s->busy = true;
+        return;
+    }
+    if (!now.turn.effects.n)
+        return;
+    s->gathering = (struct batch){0};
+    start_effects(s, &now);
+    batch_done(&now);
+}
+
+void sim_commit_done(struct sim *s)
+{
+    while (s->busy && !s->stalled) {
+        sim_mono(s);
+        apply(s, &s->committing);
+        struct batch done = s->committing;
+        s->committing = (struct batch){0};
+        s->busy = false;
+        start_effects(s, &done);
+        batch_done(&done);
+        commit_next(s);
+    }
+}
+
+void sim_stall(struct sim *s, bool stalled)
+{
+    sim_mono(s);
+    s->stalled = stalled;
+    sim_mono(s);
+}
+
+/* ---- turns ---- */
+
+struct model *sim_turn(struct sim *s)
+{
+    if (s->in_turn)
+        return s->m;
+    s->in_turn = true;
+    covered(COVERED_TURNS);
+    if (s->busy)
+        covered(COVERED_BATCHED);
+    model_turn_begin(s->m, &s->gathering.turn, sim_mono(s), s->wall + s->wall_skew);
+    return s->m;
+}
+
+/* What only the time of day decides, or what the index's bytes, which tell it, do. */
+static bool of_the_day(const struct change *row, const struct column *c)
+{
+    size_t n = strlen(c->name);
+    if (str_eq(c->name, "at") || (n > 3 && str_eq(c->name + n - 3, "_at")))
+        return true;
+    if (row->table == TABLE_SETTING && str_eq(row->cells[0].s, "frozen at"))
+        return str_eq(c->name, "value");
+    if (row->table == TABLE_ACTION && str_eq(c->name, "text"))
+        return true;
+    if (row->table == TABLE_RETENTION) /* of indexes, which tell it */
+        return str_eq(c->name, "digest") || str_eq(c->name, "wanted");
+    bool digests = row->table == TABLE_PUBLICATION || row->table == TABLE_PAST_PUBLICATION ||
+                   row->table == TABLE_PUBLICATION_TAG || row->table == TABLE_TAG;
+    return digests && (str_eq(c->name, "digest") || str_eq(c->name, "bytes"));
+}
+
+static void trace_row(struct sim *s, const struct change *row)
+{
+    s->trace = mix3(s->trace, row->table, row->deleted);
+    for (size_t i = 0; i < row->n_cells; i++) {
+        const struct column *c = &table_of(row->table)->columns[i];
+        if (of_the_day(row, c))
+            continue;
+        const struct cell *cell = &row->cells[i];
+        s->trace = mix3(s->trace, cell->is_text ? mix_text(cell->s) : (uint64_t)cell->i, i);
+    }
+}
+
+static void write_rows(struct sim *s)
+{
+    VEC_FOREACH (&s->gathering.turn.delta.changes, change) {
+        const struct row_version *old;
+        trace_row(s, change);
+        struct row_version *v = store_sim_write(&s->store, change, &old);
+        vec_push(&s->gathering.rows, v);
+        check_row(s, old ? &old->change : NULL, &v->change);
+    }
+    vec_free(&s->gathering.turn.delta.changes);
+}
+
+static void end_turn(struct sim *s)
+{
+    model_turn_end(s->m);
+    s->in_turn = false;
+    write_rows(s);
+    check_pass(s);
+}
+
+void sim_pass(struct sim *s)
+{
+    if (s->in_turn)
+        end_turn(s);
+    commit_next(s);
+    if (s->commit_slow)
+        s->commit_slow--;
+    else
+        sim_commit_done(s);
+    sim_mono(s); /* a stall is noticed when it begins */
+}
+
+/* ---- starts ---- */
+
+static void fill_random(void *data, void *bytes, size_t n)
+{
+    struct sim *s = data;
+    memset(bytes, 0, n);
+    s->random++;
+    memcpy(bytes, &s->random, sizeof(s->random) < n ? sizeof(s->random) : n);
+}
+
+struct loading {
+    struct sim *s;
+    struct model *m;
+};
+
+static void load_row(void *data, enum table_id table, const struct change *row)
+{
+    struct loading *l = data;
+    struct err err = ERR_INIT;
+    if (model_load(l->m, table, row->cells, &err) < 0)
+        sim_fail(l->s, "inv04_store_equals_model", "%s", err.text);
+}
+
+struct model *sim_load(struct sim *s, bool latest)
+{
+    struct model_hooks hooks = {fill_random, s};
+    struct loading l = {s, model_new(s->farm, &hooks)};
+    store_sim_load(&s->store, latest, load_row, &l);
+    return l.m;
+}
+
+static void note_crash(struct sim *s)
+{
+    covered(COVERED_CRASHES);
+    if (s->busy)
+        covered(COVERED_CRASHES_MID_COMMIT);
+    if (s->m->attempts)
+        covered(COVERED_CRASHES_WITH_LEASES);
+    for (const struct publication *p = s->m->publications; p; p = p->hh.next)
+        if (p->state == PUBLICATION_TAGS) {
+            covered(COVERED_CRASHES_PUBLISHING);
+            return;
+        }
+}
+
+void sim_crash(struct sim *s, bool committed, unsigned landed)
+{
+    note_crash(s);
+    if (s->busy && committed)
+        apply(s, &s->committing);
+    store_sim_crash(&s->store);
+    batch_done(&s->committing);
+    batch_done(&s->gathering);
+    s->committing = s->gathering = (struct batch){0};
+    s->busy = s->in_turn = s->stalled = false;
+    s->stall_began = s->stalled_ms = 0;
+    for (size_t i = 0; i < s->ops.n; i++)
+        op_orphaned(s, &s->ops.items[i], landed >> (i % 8) & 1);
+    s->ops.n = 0;
+    for (unsigned i = 0; i < MAX_SOURCES; i++)
+        s->source[i].listing = false;
+    model_free(s->m);
+    s->m = NULL;
+    rpcs_fail(s);
+    check_restarted(s);
+    s->m = sim_load(s, false);
+    model_start(sim_turn(s));
+    sim_pass(s);
+}
+
+void sim_reload(struct sim *s)
+{
+    covered(COVERED_RELOADS);
+    struct farm *old = s->farm;
+    s->farm = farm_spec_build(&s->spec);
+    model_on_config(sim_turn(s), s->farm);
+    farm_free(old);
+}
+
+/* ---- time ---- */
+
+static int64_t next_thing(struct sim *s, int64_t until)
+{
+    int64_t at = until;
+    int64_t due = model_next_due(s->m);
+    if (!stalled_now(s) && due != INT64_MAX && due + s->stalled_ms < at)
+        at = due + s->stalled_ms;
+    for (unsigned i = 0; i < s->spec.n_boards; i++) {
+        const struct session *session = s->board[i].session;
+        if (session && session_deadline(session) < at)
+            at = session_deadline(session);
+    }
+    return at > s->now ? at : s->now;
+}
+
+void sim_advance(struct sim *s, int64_t ms)
+{
+    int64_t until = s->now + ms;
+    for (unsigned spins = 0; s->now < until; spins++) {
+        int64_t at = next_thing(s, until);
+        if (at > s->now)
+            spins = 0;
+        if (spins > 200)
+            sim_fail(s, "inv00_time_goes_on", "something is due over and over at %lld ms",
+                     (long long)s->now);
+        s->wall += at - s->now;
+        s->now = at;
+        for (unsigned i = 0; i < s->spec.n_boards; i++)
+            if (s->board[i].session)
+                session_tick(s->board[i].session, s->now);
+        if (!stalled_now(s) && model_next_due(s->m) <= sim_mono(s))
+            model_on_timer(sim_turn(s));
+        boards_pump(s);
+        sim_pass(s);
+    }
+}

@@ -1,0 +1,350 @@
+/* The kinds of step, and what each does: one line in the table, one function. */
+#include "tests/model/check.h"
+
+/* ---- upstream ---- */
+
+static unsigned some_source(struct sim *s, unsigned a)
+{
+    return a % s->spec.n_sources;
+}
+
+static void push(struct sim *s, const struct step *st)
+{
+    unsigned i = some_source(s, st->a);
+    sim_say(s, "%s: a push to %s", source_url(i), ref_name(st->b % MAX_REFS));
+    upstream_push(&s->source[i].up, st->b, mix(st->c));
+}
+
+static void rewrite(struct sim *s, const struct step *st)
+{
+    unsigned i = some_source(s, st->a);
+    struct upstream_sim *up = &s->source[i].up;
+    const char *ref = ref_name(st->b % MAX_REFS);
+    switch (st->c % 5) {
+    case 0:
+        covered(COVERED_FORCED);
+        sim_say(s, "%s: a forced push to %s", source_url(i), ref);
+        upstream_force(up, st->b, mix(st->c));
+        return;
+    case 1:
+        sim_say(s, "%s: %s is reverted by a commit", source_url(i), ref);
+        upstream_revert(up, st->b, mix(st->c));
+        return;
+    case 2:
+        sim_say(s, "%s: %s is moved back", source_url(i), ref);
+        upstream_rewind(up, st->b, mix(st->c));
+        return;
+    default:
+        sim_say(s, "%s: %s is deleted", source_url(i), ref);
+        upstream_delete(up, st->b);
+    }
+}
+
+static void look(struct sim *s, const struct step *st)
+{
+    unsigned i = some_source(s, st->a);
+    unsigned lag = st->b % 6 == 0 ? 1 + st->c % 3 : 0;
+    sim_say(s, "%s is listed%s", source_url(i), lag ? ", by a mirror that lags" : "");
+    source_list(s, i, lag);
+    if (st->c % 4)
+        source_listed(s, i, st->b % 8 == 1);
+}
+
+static void looked(struct sim *s, const struct step *st)
+{
+    unsigned i = some_source(s, st->a);
+    sim_say(s, "the listing of %s %s", source_url(i), st->b % 6 == 0 ? "is lost" : "arrives");
+    source_listed(s, i, st->b % 6 == 0);
+}
+
+static void source_away(struct sim *s, const struct step *st)
+{
+    unsigned i = some_source(s, st->a);
+    s->source[i].up.away = !s->source[i].up.away;
+    sim_say(s, "%s is %s", source_url(i), s->source[i].up.away ? "away" : "there again");
+}
+
+static void outside(struct sim *s, const struct step *st)
+{
+    unsigned i = st->a % N_OUTSIDE;
+    struct outside_sim *o = &s->outside[i];
+    if (st->b % 4) {
+        covered(COVERED_BASES_MOVED);
+        o->version++;
+        sim_say(s, "%s moves", outside_name(i));
+    } else if (st->b % 8 == 0) {
+        o->gone = !o->gone;
+        sim_say(s, "%s is %s", outside_name(i), o->gone ? "deleted" : "there again");
+    } else {
+        o->away = !o->away;
+        sim_say(s, "the registry of %s is %s", outside_name(i), o->away ? "away" : "there again");
+    }
+}
+
+/* ---- effects ---- */
+
+static void effect(struct sim *s, const struct step *st)
+{
+    static const enum op_way ways[] = {OP_DONE, OP_DONE,       OP_DONE,        OP_DONE,
+                                       OP_DONE, OP_DONE_LATER, OP_ANSWER_LOST, OP_FAILED};
+    for (unsigned n = 1 + st->c % 3; n > 0 && s->ops.n; n--)
+        op_run(s, (st->a + n) % s->ops.n, ways[(st->b >> n) % 8]);
+}
+
+static void registry(struct sim *s, const struct step *st)
+{
+    s->registry.away = !s->registry.away;
+    sim_say(s, "the registry is %s", s->registry.away ? "away" : "there again");
+}
+
+static void collect(struct sim *s, const struct step *st)
+{
+    check_before_collecting(s);
+    unsigned n = registry_collect(&s->registry);
+    check_collected(s);
+    covered_more(COVERED_COLLECTED, n);
+    sim_say(s, "the registry collects garbage: %u manifests", n);
+}
+
+static void lose_manifest(struct sim *s, const struct step *st)
+{
+    struct registry_repository *r = s->registry.repositories;
+    for (unsigned n = st->a % 4; r && n > 0 && r->hh.next; n--)
+        r = r->hh.next;
+    struct manifest *m = r ? r->manifests : NULL;
+    for (unsigned n = st->b % 8; m && n > 0 && m->hh.next; n--)
+        m = m->hh.next;
+    bool tagged = false;
+    for (const struct registry_tag *t = r ? r->tags : NULL; m && t; t = t->hh.next) {
+        const struct manifest *named = registry_manifest(r, t->digest);
+        tagged = tagged || named == m || (named && strvec_has(&named->children, m->digest));
+    }
+    if (!m || tagged)
+        return;
+    sim_say(s, "the registry loses %.14s of %s", m->digest, r->name);
+    registry_lose(r, m->digest);
+}
+
+static void stranger(struct sim *s, const struct step *st)
+{
+    struct registry_repository *r = s->registry.repositories;
+    struct registry_tag *t = r ? r->tags : NULL;
+    for (unsigned n = st->a % 4; t && n > 0 && t->hh.next; n--)
+        t = t->hh.next;
+    if (!t || t->name[0] == '_')
+        return; /* nobody is so foolish */
+    struct effect e = {.media_type = (char *)(uintptr_t) "application/x"};
+    char digest[72];
+    digest_from(mix3(st->b, st->c, 8), digest);
+    e.digest = digest;
+    registry_put_index(r, &e);
+    registry_set_tag(r, t->name, digest);
+    s->strangers = true;
+    sim_say(s, "somebody moves %s:%s by hand", r->name, t->name);
+}
+
+/* ---- boards ---- */
+
+static void board(struct sim *s, const struct step *st)
+{
+    unsigned i = st->a % s->spec.n_boards;
+    struct board_sim *b = &s->board[i];
+    switch (st->b % 6) {
+    case 0:
+        sim_say(s, "board %s %s", b->name, b->up ? "loses power" : "starts");
+        if (b->up)
+            board_down(s, i);
+        else
+            board_up(s, i);
+        return;
+    case 1:
+        sim_say(s, "board %s: its agent is restarted", b->name);
+        board_down(s, i);
+        board_up(s, i);
+        return;
+    case 2:
+        b->hot = !b->hot;
+        return;
+    case 3:
+        b->full = !b->full;
+        return;
+    case 4:
+        sim_say(s, "board %s %s draining", b->name,
+                b->session && session_is_draining(b->session) ? "ends" : "begins");
+        if (b->session)
+            session_set_draining(b->session, s->now, !session_is_draining(b->session));
+        return;
+    default:
+        board_up(s, i);
+    }
+}
+
+static void network(struct sim *s, const struct step *st)
+{
+    static const char *const texts[] = {"works", "is slow", "is cut"};
+    struct board_sim *b = &s->board[st->a % s->spec.n_boards];
+    if (st->b % 4 == 3) {
+        b->lose_replies = 1 + st->c % 2;
+        sim_say(s, "board %s: answers will be lost", b->name);
+        return;
+    }
+    b->net = (enum net)(st->b % 4);
+    sim_say(s, "board %s: its network %s", b->name, texts[b->net]);
+}
+
+static void call(struct sim *s, const struct step *st)
+{
+    if (s->rpcs.n)
+        rpc_deliver(s, st->a % s->rpcs.n, st->b % 8 == 0);
+}
+
+static void ends(struct sim *s, const struct step *st)
+{
+    static const enum ending endings[] = {END_SUCCESS, END_SUCCESS, END_SUCCESS,  END_SAME,
+                                          END_SAME,    END_RECIPE,  END_RECIPE,   END_INFRA,
+                                          END_TIMEOUT, END_MEMORY,  END_REJECTED, END_LOST};
+    for (unsigned k = 0; k < s->spec.n_boards; k++) {
+        unsigned i = (st->a + k) % s->spec.n_boards;
+        if (!s->board[i].running.n)
+            continue;
+        job_ends(s, i, st->b % s->board[i].running.n, endings[st->c % 12]);
+        return;
+    }
+}
+
+/* ---- the coordinator ---- */
+
+static void crash(struct sim *s, const struct step *st)
+{
+    sim_say(s, "the coordinator is killed%s, and started again",
+            !s->busy    ? ""
+            : st->a & 1 ? " after its commit"
+                        : " before its commit");
+    sim_crash(s, st->a & 1, st->b);
+}
+
+static void slow(struct sim *s, const struct step *st)
+{
+    s->commit_slow = 1 + st->a % 6;
+    sim_say(s, "the store is slow for %u passes", s->commit_slow);
+}
+
+static void full(struct sim *s, const struct step *st)
+{
+    if (!s->stalled)
+        covered(COVERED_STALLS);
+    sim_stall(s, !s->stalled);
+    sim_say(s, "the store %s", s->stalled ? "has no room" : "has room again");
+}
+
+static void reload(struct sim *s, const struct step *st)
+{
+    sim_say(s, "farm.yaml: %s: %s", image_name(st->a % s->spec.n_images),
+            farm_spec_edit(&s->spec, st->a, st->b));
+    if (s->stalled && s->busy)
+        return; /* taken up with the next one */
+    sim_reload(s);
+}
+
+static void command(struct sim *s, const struct step *st)
+{
+    if (s->stalled && s->busy)
+        return; /* 503 */
+    command_do(s, st->a, st->b, st->c);
+}
+
+static void wait(struct sim *s, const struct step *st)
+{
+    static const int64_t times[] = {100, 2000, 6000, 20000, 20000, 60000, 100000, 400000};
+    int64_t ms = st->a % 64 == 0 ? 3700000 : times[st->a / 64 % 8];
+    sim_say(s, "%lld s go by", (long long)ms / 1000);
+    sim_pass(s);
+    sim_advance(s, ms);
+}
+
+static void wall(struct sim *s, const struct step *st)
+{
+    if (s->flags & HISTORY_STILL_WALL)
+        return;
+    covered(COVERED_WALL_JUMPS);
+    int64_t jump = (int64_t)(1 + st->a % 1000) * 3600000;
+    s->wall_skew += st->b & 1 ? jump : -jump;
+    sim_say(s, "the wall clock jumps by %lld h", (long long)(st->b & 1 ? jump : -jump) / 3600000);
+}
+
+/* ---- going on ---- */
+
+static bool finish_jobs(struct sim *s)
+{
+    bool any = false;
+    for (unsigned i = 0; i < s->spec.n_boards; i++)
+        for (size_t k = 0; k < s->board[i].running.n; k++) {
+            struct board_sim *b = &s->board[i];
+            if (!b->up || b->running.items[k].ended)
+                continue;
+            job_ends(s, i, k, END_SUCCESS);
+            any = true;
+        }
+    return any;
+}
+
+bool go_on(struct sim *s)
+{
+    bool any = false;
+    for (unsigned i = 0; i < s->spec.n_sources; i++)
+        if (s->source[i].listing) {
+            source_listed(s, i, false);
+            sim_pass(s);
+        }
+    for (unsigned n = 0; s->ops.n && n < 200; n++) {
+        op_run(s, 0, OP_DONE);
+        sim_pass(s);
+        any = true;
+    }
+    any = finish_jobs(s) || any;
+    sim_advance(s, 1000);
+    return any || s->ops.n;
+}
+
+static void goes_on(struct sim *s, const struct step *st)
+{
+    unsigned i = some_source(s, st->a);
+    sim_pass(s);
+    source_list(s, i, 0);
+    for (unsigned n = 1 + st->b % 4; n > 0; n--)
+        go_on(s);
+}
+
+static const struct kind {
+    const char *name;
+    unsigned weight;
+    void (*run)(struct sim *s, const struct step *st);
+} kinds[] = {
+    {"goes-on", 18, goes_on}, {"push", 10, push},         {"rewrite", 6, rewrite},
+    {"look", 8, look},        {"looked", 3, looked},      {"source-away", 1, source_away},
+    {"outside", 3, outside},  {"effect", 18, effect},     {"registry", 2, registry},
+    {"collect", 1, collect},  {"lose", 1, lose_manifest}, {"stranger", 1, stranger},
+    {"board", 5, board},      {"network", 4, network},    {"call", 6, call},
+    {"ends", 14, ends},       {"crash", 4, crash},        {"slow", 3, slow},
+    {"full", 3, full},        {"reload", 4, reload},      {"command", 5, command},
+    {"wait", 8, wait},        {"wall", 2, wall},
+};
+
+unsigned n_step_kinds(void)
+{
+    return sizeof(kinds) / sizeof(*kinds);
+}
+
+unsigned step_weight(unsigned kind)
+{
+    return kinds[kind].weight;
+}
+
+void step_do(struct sim *s, const struct step *st)
+{
+    kinds[st->kind].run(s, st);
+    if (st->joined)
+        return;
+    sim_pass(s);
+    boards_pump(s);
+}

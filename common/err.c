@@ -29,6 +29,20 @@ bool err_code_retryable(int code)
     }
 }
 
+/* Texts are cut where they are too long: a character whose end was cut off goes with it. */
+static void trim(char *text)
+{
+    size_t n = strlen(text), back = 0;
+    while (back < 3 && back + 1 < n && ((unsigned char)text[n - 1 - back] & 0xc0) == 0x80)
+        back++;
+    if (n == 0)
+        return;
+    unsigned char lead = (unsigned char)text[n - 1 - back];
+    size_t want = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+    if (want > back + 1)
+        text[n - 1 - back] = '\0';
+}
+
 static int err_vset(struct err *err, int code, bool retryable, const char *fmt, va_list ap)
 {
     if (!err)
@@ -36,6 +50,7 @@ static int err_vset(struct err *err, int code, bool retryable, const char *fmt, 
     /* Formatted aside: an argument may point into err->text. */
     char text[ERR_TEXT_MAX];
     vsnprintf(text, sizeof(text), fmt, ap);
+    trim(text);
     memcpy(err->text, text, sizeof(text));
     err->code = code;
     err->retryable = retryable;
@@ -69,6 +84,7 @@ int err_errno(struct err *err, int code, const char *fmt, ...)
     if (err) {
         size_t used = strlen(err->text);
         snprintf(err->text + used, sizeof(err->text) - used, ": %s", strerror(-code));
+        trim(err->text);
     }
     return r;
 }
@@ -82,7 +98,8 @@ int err_wrap(struct err *err, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(context, sizeof(context), fmt, ap);
     va_end(ap);
-    snprintf(text, sizeof(text), "%s: %s", context, err->text); /* cut where too long */
+    snprintf(text, sizeof(text), "%s: %s", context, err->text);
+    trim(text);
     memcpy(err->text, text, sizeof(text));
     return err->code ? err->code : -EIO;
 }

@@ -44,6 +44,43 @@ int json_parse_file(const char *path, size_t max, json_t **ret_json, struct err 
     return 0;
 }
 
+/* How many bytes the UTF-8 character at `s` has, of `n` that there are; 0: none begins there. */
+static size_t utf8_length(const unsigned char *s, size_t n)
+{
+    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t want = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
+    if (want < 2 || want > n)
+        return want > n ? 0 : want;
+    unsigned c = *s & (0xffu >> (want + 1));
+    for (size_t i = 1; i < want; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    return c < least[want] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) ? 0 : want;
+}
+
+json_t *json_text_of(const char *bytes, size_t n)
+{
+    cleanup_free char *clean = xmemdup(bytes, n);
+    for (size_t i = 0; i < n;) {
+        size_t length = utf8_length((const unsigned char *)clean + i, n - i);
+        if (!length || !clean[i])
+            clean[i] = '?';
+        i += length ? length : 1;
+    }
+    json_t *json = json_stringn(clean, n);
+    if (!json)
+        abort(); /* no memory: as the allocators of common/mem.h */
+    return json;
+}
+
+json_t *json_text(const char *s)
+{
+    json_t *json = json_string(s);
+    return json ? json : json_text_of(s, strlen(s));
+}
+
 static int unpack(json_t *json, size_t flags, struct err *err, const char *format, va_list ap)
 {
     json_error_t e;

@@ -26,6 +26,12 @@ int json_unpack_loose(json_t *json, struct err *err, const char *format, ...)
 /* The canonical text: keys sorted, no white space, UTF-8 as it is. The caller owns it. */
 char *json_canonical(const json_t *json) __attribute__((returns_nonnull, warn_unused_result));
 
+/* A text as JSON; bytes that are not UTF-8 become '?'. */
+json_t *json_text(const char *s) __attribute__((returns_nonnull, warn_unused_result));
+/* The same for `n` bytes, which may hold any; a NUL becomes '?' too. */
+json_t *json_text_of(const char *bytes, size_t n)
+    __attribute__((returns_nonnull, warn_unused_result));
+
 /* ---- members of an object ----
  *
  * The value is borrowed from the object. Missing or null is -ENOENT for json_get_…; json_opt_… then

@@ -1,5 +1,7 @@
 #include "common/wire_table.h"
 
+#include "common/json.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -340,23 +342,11 @@ static json_t *must(json_t *json)
     return json;
 }
 
-static json_t *encode_text(const char *s)
-{
-    json_t *json = json_string(s);
-    if (json)
-        return json;
-    cleanup_free char *clean = xstrdup(s);
-    for (char *p = clean; *p; p++)
-        if (*p & 0x80)
-            *p = '?';
-    return must(json_string(clean));
-}
-
 static json_t *encode_strings(const strvec *v)
 {
     json_t *json = must(json_array());
     VEC_FOREACH (v, s)
-        json_array_append_new(json, encode_text(*s));
+        json_array_append_new(json, json_text(*s));
     return json;
 }
 
@@ -364,8 +354,8 @@ static json_t *encode_map(const wire_map *map)
 {
     json_t *json = must(json_object());
     VEC_FOREACH (map, pair) {
-        json_t *key = encode_text(pair->key);
-        json_object_set_new(json, json_string_value(key), encode_text(pair->value));
+        json_t *key = json_text(pair->key);
+        json_object_set_new(json, json_string_value(key), json_text(pair->value));
         json_decref(key);
     }
     return json;
@@ -396,7 +386,7 @@ static json_t *encode_field(const struct wire_field *f, const void *value)
     case WIRE_VERSION:
         return must(json_integer(1));
     case WIRE_STRING:
-        return *(char *const *)member ? encode_text(*(char *const *)member) : json_null();
+        return *(char *const *)member ? json_text(*(char *const *)member) : json_null();
     case WIRE_INT:
         return must(json_integer(*(const int64_t *)member));
     case WIRE_REAL:

@@ -93,12 +93,49 @@ static void test_getters(void **state)
     assert_string_equal(s, "x");
 }
 
+static void assert_text(json_t *json, const char *expected)
+{
+    assert_string_equal(json_string_value(json), expected);
+    json_decref(json);
+}
+
+static void test_texts_of_any_bytes(void **state)
+{
+    assert_text(json_text("stäte €, 🌾"), "stäte €, 🌾");
+    assert_text(json_text("b\xe4r and b\xc3\xa4r"), "b?r and bär");
+    assert_text(json_text("\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82"), "?? ??? ???? ??");
+    assert_text(json_text_of("a\0b", 3), "a?b");
+    assert_text(json_text_of("", 0), "");
+}
+
+/* What is cut where it is too long is still text. */
+static void test_errors_are_cut_between_characters(void **state)
+{
+    char longer[2 * ERR_TEXT_MAX];
+    for (size_t shift = 0; shift < 4; shift++) {
+        memset(longer, 'x', shift);
+        longer[shift] = '\0';
+        while (strlen(longer) + 4 < sizeof(longer))
+            strcat(longer, "🌾");
+        struct err err = ERR_INIT;
+        assert_int_equal(err_set(&err, -EIO, "%s", longer), -EIO);
+        assert_in_range(strlen(err.text), ERR_TEXT_MAX - 4, ERR_TEXT_MAX - 1);
+        assert_text(json_text(err.text), err.text);
+        assert_int_equal(err_wrap(&err, "a%zu", shift), -EIO);
+        assert_text(json_text(err.text), err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),     cmocka_unit_test(test_parse_file),
-        cmocka_unit_test(test_canonical), cmocka_unit_test(test_unpack),
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_parse_file),
+        cmocka_unit_test(test_canonical),
+        cmocka_unit_test(test_unpack),
         cmocka_unit_test(test_getters),
+        cmocka_unit_test(test_texts_of_any_bytes),
+        cmocka_unit_test(test_errors_are_cut_between_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

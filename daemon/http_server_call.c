@@ -146,15 +146,23 @@ static enum MHD_Result queue_answer(struct http_call *call, struct MHD_Connectio
 
 static void refuse_method(struct http_call *call, strvec *methods)
 {
-    struct strbuf allow = {0};
+    cleanup_strbuf struct strbuf allow = {0};
+    if (strvec_has(methods, "GET") && !strvec_has(methods, "HEAD"))
+        strvec_add(methods, "HEAD");
     VEC_FOREACH (methods, it)
         strbuf_addf(&allow, "%s%s", allow.n ? ", " : "", *it);
     struct http_field headers[] = {
         {"Allow", allow.s}, {"Content-Type", "application/json"}, {NULL, NULL}};
     cleanup_free char *body =
-        xasprintf("{\"error\":\"this path takes %s\",\"field\":null}\n", allow.s);
+        xasprintf("{\"error\":\"this path takes %s\",\"field\":\"method\"}", allow.s);
     http_respond(call, 405, headers, body, strlen(body));
-    strbuf_done(&allow);
+}
+
+/* Whether all percent escapes of a text can be decoded. */
+static bool escapes_well(const char *text)
+{
+    cleanup_free char *decoded = http_decode(text, strlen(text), false);
+    return decoded != NULL;
 }
 
 static bool method_serves(const char *route, const char *method)
@@ -166,6 +174,13 @@ static bool method_serves(const char *route, const char *method)
 static void find_route(struct http_call *call)
 {
     cleanup_strvec strvec methods = {0};
+    const char *bad = !escapes_well(call->path)    ? "path"
+                      : !escapes_well(call->query) ? "query"
+                                                   : NULL;
+    if (bad) {
+        http_respond_error(call, 400, bad, "%s: a '%%' stands before two hexadecimal digits", bad);
+        return;
+    }
     for (size_t i = 0; i < call->listener->n_routes; i++) {
         const struct http_route *route = &call->listener->routes[i];
         if (!http_route_match(route->pattern, call->path, &call->params))
@@ -181,7 +196,7 @@ static void find_route(struct http_call *call)
     if (methods.n)
         refuse_method(call, &methods);
     else
-        http_respond_error(call, 404, NULL, "there is nothing at this path");
+        http_respond_error(call, 404, "path", "there is nothing at %.200s", call->path);
 }
 
 static bool may_write(const struct http_call *call)
@@ -206,7 +221,9 @@ static void check_headers(struct http_call *call)
     if (call->listener->check_host &&
         !http_host_allowed(http_call_header(call, "Host"),
                            (const char *const *)call->listener->hosts.items)) {
-        http_respond_error(call, 403, NULL, "this address does not serve that host name");
+        http_respond_error(call, 403, "Host",
+                           "Host: this address answers to localhost, 127.0.0.1, [::1] and what "
+                           "listen.hosts of farm.yaml names");
         return;
     }
     find_route(call);
@@ -214,13 +231,17 @@ static void check_headers(struct http_call *call)
         return;
     uint64_t limit = body_limit(call->route);
     if (!may_write(call))
-        http_respond_error(call, 403, NULL,
-                           "changes are made by the Unix socket or with the write token");
+        http_respond_error(call, 403, "Authorization", "%s",
+                           call->listener->write_token
+                               ? "changes need 'Authorization: Bearer TOKEN' with the write token "
+                                 "here; by the Unix socket they need nothing"
+                               : "changes are made by the Unix socket; for changes here, "
+                                 "listen.token-file of farm.yaml names a file with a token");
     else if (call->length > 0 && (uint64_t)call->length > limit)
-        http_respond_error(call, 413, NULL, "the body may have at most %llu bytes",
+        http_respond_error(call, 413, "body", "the body may have at most %llu bytes",
                            (unsigned long long)limit);
     else if (call->length < 0 && limit == 0)
-        http_respond_error(call, 413, NULL, "no body is taken here");
+        http_respond_error(call, 413, "body", "no body is taken here");
 }
 
 static bool expects_continue(const struct http_call *call)
@@ -252,7 +273,7 @@ static void buffer_data(struct http_call *call, const char *data, size_t n)
         return;
     if (call->body_received > call->route->max_body) {
         strbuf_done(&call->body);
-        http_respond_error(call, 413, NULL, "the body may have at most %llu bytes",
+        http_respond_error(call, 413, "body", "the body may have at most %llu bytes",
                            (unsigned long long)call->route->max_body);
         return;
     }

@@ -61,9 +61,9 @@ json_t *http_call_json(struct http_call *call)
     if (json_is_object(json))
         return json;
     if (json)
-        http_respond_error(call, 400, NULL, "the body is no JSON object");
+        http_respond_error(call, 400, "body", "the body is no JSON object; send one, such as {}");
     else
-        http_respond_error(call, 400, NULL, "the body is no JSON: line %d, column %d: %s",
+        http_respond_error(call, 400, "body", "the body is no JSON: line %d, column %d: %s",
                            error.line, error.column, error.text);
     json_decref(json);
     return NULL;

@@ -68,8 +68,11 @@ void http_respond_json(struct http_call *call, unsigned status, json_t *json)
 {
     char *body = json_dumps(json, JSON_COMPACT);
     json_decref(json);
-    if (!body)
-        body = xstrdup("{\"error\":\"text that is not UTF-8\"}");
+    if (!body) { /* a member could not be made: nothing of the answer is left */
+        status = 500;
+        body = xstrdup("{\"error\":\"the answer could not be made: a text is not UTF-8\","
+                       "\"field\":null}");
+    }
     http_respond_json_text(call, status, body, strlen(body));
 }
 

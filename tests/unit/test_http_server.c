@@ -106,8 +106,9 @@ static void test_routes(void **state)
     assert_has(plain, "\r\n\r\nhello");
     assert_has(item, "{\"id\":\"a/b c\",\"q\":\"1&2 3\",\"uid\":-1}");
     assert_has(missing, "HTTP/1.1 404");
-    assert_has(missing, "{\"error\":\"there is nothing at this path\",\"field\":null}");
-    assert_has(bad, "HTTP/1.1 404");
+    assert_has(missing, "{\"error\":\"there is nothing at /nowhere\",\"field\":\"path\"}");
+    assert_has(bad, "HTTP/1.1 400");
+    assert_has(bad, "\"field\":\"path\"");
 }
 
 static void test_methods(void **state)
@@ -119,6 +120,9 @@ static void test_methods(void **state)
     assert_null(strstr(head, "hello"));
     assert_has(wrong, "HTTP/1.1 405");
     assert_has(wrong, "Allow: POST, PATCH\r\n");
+    cleanup_free char *read_only = ask("DELETE /plain HTTP/1.1\r\n" CLOSE "\r\n");
+    assert_has(read_only, "Allow: GET, HEAD\r\n");
+    assert_has(read_only, "\"field\":\"method\"");
 }
 
 static void test_keep_alive_and_pipelining(void **state)

@@ -192,6 +192,8 @@ static const struct config_key listen_keys[] = {
     CONFIG_KEY("agents", config_address, struct farm, listen_agents, NULL),
     CONFIG_KEY("status", config_address, struct farm, listen_status, NULL),
     CONFIG_KEY("socket", config_string, struct farm, listen_socket, &absolute),
+    CONFIG_KEY("hosts", config_strings, struct farm, listen_hosts, &word),
+    CONFIG_KEY("token-file", config_string, struct farm, listen_token_file, &absolute),
 };
 
 static void read_listen(struct config *c, const struct config_value *v,

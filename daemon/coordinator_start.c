@@ -180,6 +180,32 @@ static char *address_of(const char *option, const struct farm_address *address)
                      address->port);
 }
 
+#define TOKEN_MIN 16
+
+/* The token for changes by TCP, NULL where farm.yaml names no file; the caller owns *ret. */
+static int read_token(const struct farm *farm, char **ret, struct err *err)
+{
+    const char *path = farm->listen_token_file;
+    char token[512] = "";
+    if (!path)
+        return 0;
+    cleanup_fclose FILE *f = fopen(path, "re");
+    struct stat st;
+    if (!f || fstat(fileno(f), &st) < 0)
+        return err_errno(err, -errno, "listen.token-file: %s", path);
+    if (st.st_mode & 077)
+        return err_set(err, -EPERM, "listen.token-file: others can read %s; chmod 600 it", path);
+    if (!fgets(token, sizeof(token), f))
+        token[0] = '\0';
+    token[strcspn(token, "\r\n")] = '\0';
+    if (strlen(token) < TOKEN_MIN)
+        return err_set(err, -EINVAL,
+                       "listen.token-file: the first line of %s is no token of %d or more letters",
+                       path, TOKEN_MIN);
+    *ret = xstrdup(token);
+    return 0;
+}
+
 static int listen_all(struct coordinator *c, struct err *err)
 {
     static const struct http_route gateway[] = {GATEWAY_ROUTES(handle_gateway)};
@@ -188,6 +214,14 @@ static int listen_all(struct coordinator *c, struct err *err)
     const struct http_route *status = api_status_routes(&n_status);
     cleanup_free char *agents_at = address_of(c->options.listen_agents, &c->farm->listen_agents);
     cleanup_free char *status_at = address_of(c->options.listen_status, &c->farm->listen_status);
+    cleanup_free char *token = NULL;
+    cleanup_strvec strvec hosts = {0};
+    int r = read_token(c->farm, &token, err);
+    if (r < 0)
+        return r;
+    VEC_FOREACH (&c->farm->listen_hosts, host)
+        strvec_add(&hosts, *host);
+    vec_push(&hosts, NULL);
     c->agent_routes = xcalloc(n_agent + n_gateway, sizeof(*agent));
     memcpy(c->agent_routes, agent, n_agent * sizeof(*agent));
     memcpy(c->agent_routes + n_agent, gateway, n_gateway * sizeof(*gateway));
@@ -202,14 +236,16 @@ static int listen_all(struct coordinator *c, struct err *err)
                                            .routes = status,
                                            .n_routes = n_status,
                                            .data = c,
-                                           .check_host = true};
+                                           .check_host = true,
+                                           .hosts = (const char *const *)hosts.items,
+                                           .write_token = token};
     struct http_listener_options by_socket = {
         .name = "socket",
         .unix_path = c->options.socket ? c->options.socket : c->farm->listen_socket,
         .routes = status,
         .n_routes = n_status,
         .data = c};
-    int r = http_server_listen(c->server, &agents, &c->agents_listener, err);
+    r = http_server_listen(c->server, &agents, &c->agents_listener, err);
     if (r == 0)
         r = http_server_listen(c->server, &by_tcp, &c->status_listener, err);
     if (r == 0)

@@ -92,6 +92,8 @@ void farm_free(struct farm *farm)
     free(farm->state);
     free(farm->listen_agents.host);
     free(farm->listen_status.host);
+    strvec_done(&farm->listen_hosts);
+    free(farm->listen_token_file);
     free(farm->listen_socket);
     free(farm);
 }

@@ -148,7 +148,9 @@ struct farm {
     char *state;                       /* absolute path, default "/var/lib/sheaf" */
     struct farm_address listen_agents; /* default 127.0.0.1:7430 */
     struct farm_address listen_status; /* default 127.0.0.1:7431 */
-    char *listen_socket;               /* Unix socket, default "/run/sheaf/sheafd.sock" */
+    strvec listen_hosts;     /* further names by which browsers may call the status endpoint */
+    char *listen_token_file; /* optional: holds the token for changes by the status endpoint */
+    char *listen_socket;     /* Unix socket, default "/run/sheaf/sheafd.sock" */
 
     int64_t poll_ms;             /* default of the sources, 5 min */
     int64_t base_poll_ms;        /* between looks at a base from outside, default 15 min */

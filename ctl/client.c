@@ -60,66 +60,50 @@ static char *url_of(const struct ctl *ctl, const char *path)
 
 static int say_away(const struct ctl *ctl, const struct err *err)
 {
+    if (ctl->quiet_away)
+        return CTL_AWAY;
     return ctl_say(CTL_AWAY, "no coordinator answers at %s: %s", ctl->url ? ctl->url : ctl->socket,
                    err->text);
 }
 
-/* Says what an answer that is not 2xx means. */
-static int refused(const struct http_response *response, bool quiet_404)
+/* Says what an answer that is not 2xx means. The API's texts name the field where that is of use. */
+static int refused(int http_status, const struct strbuf *body)
 {
-    int status = response->status == 404 ? CTL_NOT_FOUND : CTL_FAILED;
-    if (status == CTL_NOT_FOUND && quiet_404)
-        return status;
-    json_t *json = json_loadb(strbuf_str(&response->body), response->body.n, 0, NULL);
-    const char *error = j_str(json, "error"), *field = j_str(json, "field");
+    int status = http_status == 404 ? CTL_NOT_FOUND : CTL_FAILED;
+    json_t *json = json_loadb(strbuf_str(body), body->n, 0, NULL);
+    const char *error = j_str(json, "error");
     if (*error)
-        ctl_say(status, "%s%s%s", field, *field ? ": " : "", error);
+        ctl_say(status, "%s", error);
     else
-        ctl_say(status, "the coordinator answers %d", response->status);
+        ctl_say(status, "the coordinator answers %d", http_status);
     json_decref(json);
     return status;
 }
 
-static int request(struct ctl *ctl, const struct http_options *options, bool quiet_404,
-                   json_t **ret)
+static int request(struct ctl *ctl, const struct http_options *options, json_t **ret)
 {
     cleanup_http_response struct http_response response = {0};
     struct err err = ERR_INIT;
     if (http_sync_request(ctl->sync, options, &response, &err) < 0)
         return say_away(ctl, &err);
     if (!http_response_ok(&response))
-        return refused(&response, quiet_404);
+        return refused(response.status, &response.body);
     if (json_parse(strbuf_str(&response.body), response.body.n, ANSWER_MAX, ret, &err) < 0)
         return ctl_say(CTL_FAILED, "the answer is no JSON: %s", err.text);
     return CTL_OK;
 }
 
-static int get(struct ctl *ctl, json_t **ret, bool quiet_404, const char *fmt, va_list ap)
-{
-    cleanup_free char *path = NULL;
-    if (vasprintf(&path, fmt, ap) < 0)
-        abort();
-    cleanup_free char *url = url_of(ctl, path);
-    struct http_options options = options_for(ctl, "GET", url);
-    return request(ctl, &options, quiet_404, ret);
-}
-
 int ctl_get(struct ctl *ctl, json_t **ret, const char *fmt, ...)
 {
+    cleanup_free char *path = NULL;
     va_list ap;
     va_start(ap, fmt);
-    int status = get(ctl, ret, false, fmt, ap);
+    if (vasprintf(&path, fmt, ap) < 0)
+        abort();
     va_end(ap);
-    return status;
-}
-
-int ctl_find(struct ctl *ctl, json_t **ret, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int status = get(ctl, ret, true, fmt, ap);
-    va_end(ap);
-    return status;
+    cleanup_free char *url = url_of(ctl, path);
+    struct http_options options = options_for(ctl, "GET", url);
+    return request(ctl, &options, ret);
 }
 
 int ctl_post(struct ctl *ctl, json_t *body, json_t **ret, const char *fmt, ...)
@@ -135,17 +119,22 @@ int ctl_post(struct ctl *ctl, json_t *body, json_t **ret, const char *fmt, ...)
     struct http_options options = options_for(ctl, "POST", url);
     options.headers = (const char *const[]){"Content-Type: application/json", NULL};
     options.body = http_body_memory(text, strlen(text));
-    return request(ctl, &options, false, ret);
+    return request(ctl, &options, ret);
 }
 
 struct stream {
+    struct strbuf *text; /* NULL: standard output */
     int64_t written, attempt;
 };
 
 static int write_piece(void *arg, const char *data, size_t n)
 {
     struct stream *s = arg;
-    if (fwrite(data, 1, n, stdout) != n || fflush(stdout) != 0)
+    if (s->text && s->text->n + n > ANSWER_MAX)
+        return -EMSGSIZE;
+    if (s->text)
+        strbuf_addn(s->text, data, n);
+    else if (fwrite(data, 1, n, stdout) != n || fflush(stdout) != 0)
         return -EPIPE;
     s->written += (int64_t)n;
     return 0;
@@ -158,12 +147,13 @@ static void note_attempt(void *arg, const struct http_response *response)
     s->attempt = attempt ? strtoll(attempt, NULL, 10) : 0;
 }
 
-int ctl_stream(struct ctl *ctl, const char *path, int64_t *ret_written, int64_t *ret_attempt)
+int ctl_stream(struct ctl *ctl, const char *path, struct strbuf *text, int64_t *ret_written,
+               int64_t *ret_attempt)
 {
     cleanup_free char *url = url_of(ctl, path);
     cleanup_http_response struct http_response response = {0};
     struct err err = ERR_INIT;
-    struct stream s = {0};
+    struct stream s = {.text = text};
     struct http_options options = options_for(ctl, "GET", url);
     options.sink = http_sink_push(write_piece);
     options.on_response = note_attempt;
@@ -172,11 +162,15 @@ int ctl_stream(struct ctl *ctl, const char *path, int64_t *ret_written, int64_t 
     int r = http_sync_request(ctl->sync, &options, &response, &err);
     *ret_written = s.written;
     *ret_attempt = s.attempt;
-    if (r == -EPIPE)
-        return CTL_FAILED;
-    if (r < 0)
-        return say_away(ctl, &err);
-    return http_response_ok(&response) ? CTL_OK : refused(&response, true);
+    if (r == 0 && !http_response_ok(&response))
+        r = refused(response.status, &response.body);
+    else if (r == -EPIPE)
+        r = CTL_FAILED;
+    else if (r == -EMSGSIZE)
+        r = ctl_say(CTL_FAILED, "the log is too long for --json; ask for it without");
+    else if (r < 0)
+        r = say_away(ctl, &err);
+    return r;
 }
 
 const char *j_str(const json_t *o, const char *name)

@@ -75,6 +75,12 @@ static int write_secret(const char *path, const char *secret)
     return r;
 }
 
+static int print_file(const char *name, const char *path)
+{
+    cleanup_(json_decrefp) json_t *json = json_pack("{s:s,s:s}", "name", name, "file", path);
+    return ctl_print_json(json);
+}
+
 static int add_one(struct ctl *ctl, const char *name)
 {
     cleanup_(json_decrefp) json_t *answer = NULL;
@@ -84,9 +90,12 @@ static int add_one(struct ctl *ctl, const char *name)
     const char *secret = j_str(answer, "secret");
     if (ctl->file) {
         r = write_secret(ctl->file, secret);
-        if (r == CTL_OK && !ctl->json)
-            printf("%s: its secret is in %s\n", name, ctl->file);
-        return r;
+        if (r != CTL_OK)
+            return r;
+        if (ctl->json) /* the secret is in the file, and nowhere else */
+            return print_file(name, ctl->file);
+        printf("%s: its secret is in %s\n", name, ctl->file);
+        return CTL_OK;
     }
     if (ctl->json)
         return ctl_print_json(answer);

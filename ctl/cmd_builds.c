@@ -29,19 +29,38 @@ static void print_builds(struct ctl *ctl, const json_t *builds)
     table_free(t);
 }
 
-int cmd_builds(struct ctl *ctl)
+static int get_builds(struct ctl *ctl, const char *track, json_t **ret)
 {
-    cleanup_(json_decrefp) json_t *answer = NULL;
-    struct strbuf path = {0};
+    cleanup_strbuf struct strbuf path = {0};
     strbuf_addf(&path, "/v1/builds?limit=%ld", ctl->limit ? ctl->limit : 20);
     if (ctl->before)
         strbuf_addf(&path, "&before=%ld", ctl->before);
-    if (ctl->track) {
-        cleanup_free char *track = ctl_escape(ctl->track);
-        strbuf_addf(&path, "&track=%s", track);
+    if (track) {
+        cleanup_free char *escaped = ctl_escape(track);
+        strbuf_addf(&path, "&track=%s", escaped);
     }
-    int r = ctl_get(ctl, &answer, "%s", path.s);
-    strbuf_done(&path);
+    return ctl_get(ctl, ret, "%s", path.s);
+}
+
+/* Builds of a track that is no more are still told of; one that never was is an error. */
+static int get_builds_of(struct ctl *ctl, const char *name, json_t **ret)
+{
+    int r = get_builds(ctl, name, ret);
+    if (r != CTL_OK || json_array_size(j_of(*ret, "builds")))
+        return r;
+    cleanup_free char *track = NULL;
+    r = ctl_resolve_track(ctl, name, &track);
+    if (r != CTL_OK || str_eq(track, name))
+        return r;
+    json_decref(*ret);
+    *ret = NULL;
+    return get_builds(ctl, track, ret);
+}
+
+int cmd_builds(struct ctl *ctl)
+{
+    cleanup_(json_decrefp) json_t *answer = NULL;
+    int r = ctl->track ? get_builds_of(ctl, ctl->track, &answer) : get_builds(ctl, NULL, &answer);
     if (r != CTL_OK)
         return r;
     if (ctl->json)
@@ -284,7 +303,7 @@ int cmd_show(struct ctl *ctl)
 {
     cleanup_free char *id = NULL;
     const char *what = ctl->args[0];
-    if (ctl->n_args > 1 || str_starts(what, "sha256:")) {
+    if (ctl->n_args > 1 || ctl->platform || str_starts(what, "sha256:")) {
         int r = ctl_resolve_job(ctl, &id);
         return r == CTL_OK ? show(ctl, "jobs", id, show_job) : r;
     }

@@ -21,10 +21,11 @@ int cmd_rebuild(struct ctl *ctl)
         return r;
     if (ctl->json)
         return ctl_print_json(answer);
+    const char *waits = j_reason(answer, "waits");
     if (j_int(answer, "build", 0))
         printf("%s: build %" PRId64 "\n", track, j_int(answer, "build", 0));
     else
-        printf("%s\n", j_str(answer, "text"));
+        printf("%s%s%s\n", j_str(answer, "text"), *waits ? ", but not begun: " : "", waits);
     size_t i;
     json_t *other;
     if (json_array_size(j_of(answer, "tracks")) > 1)
@@ -66,6 +67,19 @@ int cmd_poll(struct ctl *ctl)
     if (ctl->json)
         return ctl_print_json(answer);
     printf("%s: being looked at\n", j_str(answer, "source"));
+    return CTL_OK;
+}
+
+int cmd_adopt(struct ctl *ctl)
+{
+    cleanup_(json_decrefp) json_t *answer = NULL;
+    int r = ctl_post(ctl, json_pack("{s:s}", "repository", ctl->args[0]), &answer,
+                     "/v1/repositories/adopt");
+    if (r != CTL_OK)
+        return r;
+    if (ctl->json)
+        return ctl_print_json(answer);
+    printf("%s: adopted as it is\n", j_str(answer, "repository"));
     return CTL_OK;
 }
 

@@ -1,5 +1,5 @@
 /* logs: a job's log, followed to its end where that is asked for. */
-#include "common/mem.h"
+#include "common/json.h"
 #include "ctl/ctl.h"
 
 #include <inttypes.h>
@@ -26,16 +26,24 @@ static int report_end(const json_t *job)
     return ctl_say(CTL_FAILED, "%s%s%s", state, *reason ? ": " : "", reason);
 }
 
-/* One attempt's log, from its beginning; *attempt is the one shown last, 0 for none yet. */
-static int show_attempt(struct ctl *ctl, const char *id, int64_t *attempt)
+/* What of a job's log has been shown. */
+struct shown {
+    int64_t attempt; /* 0: none yet */
+    int64_t bytes;   /* of that attempt */
+};
+
+/* Where the log goes: to the terminal, or into a text for --json. */
+static int fetch(struct ctl *ctl, const char *id, struct strbuf *text, struct shown *shown)
 {
     cleanup_free char *path =
-        xasprintf("/v1/jobs/%s/log?offset=0%s%s%s", id, ctl->follow ? "&follow=1" : "",
-                  ctl->attempt ? "&attempt=" : "", ctl->attempt ? ctl->attempt : "");
-    int64_t written, shown = 0;
-    int r = ctl_stream(ctl, path, &written, &shown);
-    if (r == CTL_OK)
-        *attempt = shown;
+        xasprintf("/v1/jobs/%s/log?offset=%" PRId64 "%s%s%s", id, shown->bytes,
+                  ctl->follow ? "&follow=1" : "", ctl->attempt ? "&attempt=" : "",
+                  ctl->attempt ? ctl->attempt : "");
+    int64_t written = 0, attempt = 0;
+    int r = ctl_stream(ctl, path, text, &written, &attempt);
+    if (attempt)
+        shown->attempt = attempt;
+    shown->bytes += written;
     return r;
 }
 
@@ -50,45 +58,96 @@ static int64_t newest_attempt(const json_t *job)
     return newest;
 }
 
-/* An attempt may be lost and the job given to another board: goes on until the job itself has ended. */
-static int follow(struct ctl *ctl, const char *id)
+/* The next attempt's log is shown from its beginning; that of one that was cut off goes on where it was. */
+static int show_newest(struct ctl *ctl, const char *id, int64_t newest, struct strbuf *text,
+                       struct shown *shown)
 {
-    cleanup_(json_decrefp) json_t *job = NULL;
-    int64_t shown = 0;
-    for (bool waiting = false;; waiting = true) {
-        int r = get_job(ctl, id, &job);
+    char number[32];
+    snprintf(number, sizeof(number), "%" PRId64, newest);
+    if (newest != shown->attempt) {
+        if (shown->attempt)
+            fprintf(stderr, "sheafctl: attempt %s:\n", number);
+        shown->bytes = 0;
+    }
+    ctl->attempt = number; /* not one that begins meanwhile */
+    int r = fetch(ctl, id, text, shown);
+    ctl->attempt = NULL;
+    return r;
+}
+
+#define PATIENCE 60 /* seconds that a coordinator may be away: its restart is a non-event */
+
+/* An attempt may be lost and the job given to another board: goes on until the job itself has ended, which *ret
+ * then is. */
+static int follow(struct ctl *ctl, const char *id, struct strbuf *text, json_t **ret)
+{
+    struct shown shown = {0};
+    int64_t over = 0; /* the attempt whose log has been shown to its end */
+    for (int waited = 0, away = 0;; usleep(300000)) {
+        int r = get_job(ctl, id, ret);
+        int64_t newest = r == CTL_OK ? newest_attempt(*ret) : 0;
+        if (r == CTL_OK && newest > over) {
+            r = show_newest(ctl, id, newest, text, &shown);
+            over = r == CTL_OK ? newest : over;
+            waited = 0;
+        } else if (r == CTL_OK && ended(*ret)) {
+            return CTL_OK;
+        } else if (r == CTL_OK && !waited++) {
+            fprintf(stderr, "sheafctl: waiting%s%s\n", *j_reason(*ret, "reason") ? ": " : "",
+                    j_reason(*ret, "reason"));
+        }
+        away = r == CTL_AWAY ? away + 1 : 0;
+        ctl->quiet_away = away > 0;
+        if (r == CTL_FAILED || (r == CTL_NOT_FOUND && !newest) || away * 3 > PATIENCE * 10)
+            return r;
+    }
+}
+
+/* --json: the job as the API tells of it, with its log as a text. */
+static int print_with_log(struct ctl *ctl, const char *id, const struct strbuf *text,
+                          const struct shown *shown, json_t *job)
+{
+    cleanup_(json_decrefp) json_t *own = NULL;
+    if (!job) {
+        int r = get_job(ctl, id, &own);
         if (r != CTL_OK)
             return r;
-        int64_t newest = newest_attempt(job);
-        if (newest > shown) {
-            if (shown)
-                fprintf(stderr, "sheafctl: attempt %" PRId64 ":\n", newest);
-            r = show_attempt(ctl, id, &shown);
-            if (r != CTL_OK && r != CTL_NOT_FOUND)
-                return r;
-            waiting = false;
-            if (r == CTL_OK)
-                continue;
-        }
-        if (ended(job))
-            return report_end(job);
-        if (!waiting)
-            fprintf(stderr, "sheafctl: waiting%s%s\n", *j_reason(job, "reason") ? ": " : "",
-                    j_reason(job, "reason"));
-        usleep(300000);
+        job = own;
     }
+    json_object_set_new(job, "log_attempt",
+                        shown->attempt ? json_integer(shown->attempt) : json_null());
+    json_object_set_new(job, "log", json_text_of(strbuf_str(text), text->n));
+    return ctl_print_json(job);
+}
+
+static int follow_and_report(struct ctl *ctl, const char *id)
+{
+    cleanup_strbuf struct strbuf text = {0};
+    cleanup_(json_decrefp) json_t *job = NULL;
+    int r = follow(ctl, id, ctl->json ? &text : NULL, &job);
+    if (r != CTL_OK)
+        return r;
+    struct shown shown = {.attempt = newest_attempt(job)};
+    if (ctl->json)
+        (void)!print_with_log(ctl, id, &text, &shown, job);
+    return report_end(job);
 }
 
 int cmd_logs(struct ctl *ctl)
 {
     cleanup_free char *key = NULL;
+    if (ctl->attempt && !ctl_is_number(ctl->attempt))
+        return ctl_say(CTL_USAGE, "--attempt takes a number; sheafctl show JOB lists them");
     int r = ctl_resolve_job(ctl, &key);
     if (r != CTL_OK)
         return r;
     cleanup_free char *id = ctl_escape(key);
     if (ctl->follow && !ctl->attempt)
-        return follow(ctl, id);
-    int64_t attempt = 0;
-    r = show_attempt(ctl, id, &attempt);
-    return r == CTL_NOT_FOUND ? ctl_say(r, "%s has no log yet, or is unknown", key) : r;
+        return follow_and_report(ctl, id);
+    cleanup_strbuf struct strbuf text = {0};
+    struct shown shown = {0};
+    r = fetch(ctl, id, ctl->json ? &text : NULL, &shown);
+    if (r == CTL_OK && ctl->json)
+        return print_with_log(ctl, id, &text, &shown, NULL);
+    return r;
 }

@@ -48,20 +48,34 @@ static void add_cell(struct table *t, const json_t *cell, int64_t now)
                j_true(cell, "required") ? "" : " (optional)");
 }
 
-static char *join(const json_t *list)
+static bool has(const json_t *list, const char *text)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach (list, i, item)
+        if (str_eq(json_string_value(item), text))
+            return true;
+    return false;
+}
+
+/* Those that the track does not have, or not yet, in parentheses. */
+static char *tags_of(const json_t *track)
 {
     struct strbuf b = {0};
     size_t i;
     json_t *item;
-    json_array_foreach (list, i, item)
-        strbuf_addf(&b, "%s%s", b.n ? " " : "", json_string_value(item));
+    json_array_foreach (j_of(track, "tags"), i, item) {
+        const char *tag = json_string_value(item);
+        bool owned = has(j_of(track, "owned"), tag);
+        strbuf_addf(&b, owned ? "%s%s" : "%s(%s)", b.n ? " " : "", tag);
+    }
     return strbuf_steal(&b);
 }
 
 static void add_track(struct table *t, const json_t *track, const strvec *platforms, int64_t now)
 {
     char buf[FORMAT_MAX];
-    cleanup_free char *tags = join(j_of(track, "tags"));
+    cleanup_free char *tags = tags_of(track);
     const char *state = j_str(track, "state");
     table_cell(t, INK_BOLD, "%s", j_str(track, "id"));
     table_cell(t, state_ink(state), "%s", state);

@@ -26,6 +26,7 @@ struct ctl {
     char **args;
     bool follow, no_cache, with_dependents;
     const char *platform, *track, *file, *attempt, *reason;
+    bool quiet_away; /* a coordinator that does not answer has been told of */
     long limit, before;
 };
 
@@ -35,15 +36,13 @@ struct ctl {
  * reason has been printed. */
 int ctl_get(struct ctl *ctl, json_t **ret, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* As ctl_get, but a 404 is not printed. */
-int ctl_find(struct ctl *ctl, json_t **ret, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 /* POSTs `body` (whose reference is taken over) to a path; *ret as with ctl_get. */
 int ctl_post(struct ctl *ctl, json_t *body, json_t **ret, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* GETs a path and writes the body to standard output as it comes. *ret_written (bytes) and *ret_attempt
- * (the Sheaf-Attempt header) are set where something came. A 404 is not printed. */
-int ctl_stream(struct ctl *ctl, const char *path, int64_t *ret_written, int64_t *ret_attempt);
+/* GETs a path and writes the body, as it comes, to `text`, or to standard output where that is NULL. *ret_written
+ * (bytes) and *ret_attempt (the Sheaf-Attempt header, 0 without one) are always set. */
+int ctl_stream(struct ctl *ctl, const char *path, struct strbuf *text, int64_t *ret_written,
+               int64_t *ret_attempt);
 /* An owned copy of `s`, percent-encoded for use as one segment or query value. */
 char *ctl_escape(const char *s);
 /* Prints "sheafctl: …" to standard error and returns `status`. */
@@ -94,6 +93,8 @@ int cmd_boards(struct ctl *ctl);
 int cmd_sources(struct ctl *ctl);
 /* look at an upstream now. */
 int cmd_poll(struct ctl *ctl);
+/* let a stopped repository go on. */
+int cmd_adopt(struct ctl *ctl);
 /* check a configuration. */
 int cmd_check(struct ctl *ctl);
 

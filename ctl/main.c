@@ -76,13 +76,15 @@ struct command {
 static const struct command commands[] = {
     {"status", cmd_status, 0, 0, 0, "status",
      "the farm: every track by platform, what runs, what is wrong",
-     "Shows every track with the state of each of its platforms, the jobs that run, and why any "
+     "Shows every track with the state of each of its platforms and its tags (in parentheses: "
+     "those\n"
+     "that it may have, and has not now), the jobs that run, and why any "
      "track\n"
      "is not what it should be.\n"},
     {"tracks", cmd_tracks, 0, 1, 0, "tracks [IMAGE]", "the tracks, of all images or of one", ""},
-    {"builds", cmd_builds, 0, 0, TAKES_PAGE, "builds [--track ID] [-n N] [--before BUILD]",
+    {"builds", cmd_builds, 0, 0, TAKES_PAGE, "builds [--track TRACK|IMAGE] [-n N] [--before BUILD]",
      "what was built lately, newest first",
-     "  --track ID      of this track only\n"
+     "  --track TRACK   of this track only\n"
      "  -n, --limit N   how many (20)\n"
      "  --before BUILD  older ones than this\n"},
     {"show", cmd_show, 1, 2, TAKES_PLATFORM, "show BUILD|TRACK|IMAGE|JOB [PLATFORM]",
@@ -150,6 +152,10 @@ static const struct command commands[] = {
     {"sources", cmd_sources, 0, 0, 0, "sources", "the upstream repositories that are watched", ""},
     {"poll", cmd_poll, 1, 1, 0, "poll SOURCE|IMAGE", "look at an upstream now",
      "A git hook can call this, so that a push need not wait for the next poll.\n"},
+    {"adopt", cmd_adopt, 1, 1, 0, "adopt REPOSITORY",
+     "let a repository go on that stopped because a tag of it was moved by somebody else",
+     "What its tags name now is taken for granted, and the next publication moves them on. The\n"
+     "repository is written in full, as sheafctl status names it: registry.example.org/osf/web\n"},
     {"check", cmd_check, 1, 1, 0, "check FILE", "is this farm.yaml good?",
      "Checks a configuration without taking it. Each error is one line: file:line:column: key: "
      "text.\n"},
@@ -166,8 +172,15 @@ static const char general_help[] =
     "  -h, --help         this; with a command, that command's\n"
     "  --version\n";
 
-static const char exit_help[] = "Exit status: 0 done; 1 refused or failed; 2 wrong usage; 3 no "
-                                "such thing; 4 no coordinator answers.\n";
+static const char exit_help[] =
+    "Exit status:\n"
+    "  0  done; logs -f: the job has succeeded; check: the file is good\n"
+    "  1  refused by the coordinator; logs -f: the job has failed or was cancelled; check: it is "
+    "not good\n"
+    "  2  the command line is wrong, or does not say which of several is meant\n"
+    "  3  there is no such track, build, job, board, source, repository or file\n"
+    "  4  no coordinator answers\n"
+    "What is wrong is said on standard error.\n";
 
 static int help(const struct command *command)
 {

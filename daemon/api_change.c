@@ -1,5 +1,6 @@
 /* Changing: by the Unix socket, or with the write token. Each answer is sent once the change is committed. */
 #include "common/digest.h"
+#include "common/json.h"
 #include "daemon/api_status.h"
 #include "daemon/config.h"
 #include "daemon/upstream.h"
@@ -8,8 +9,17 @@
 #include <errno.h>
 #include <sys/random.h>
 
-/* A body that has nothing but these members, or NULL: then the call has been answered. */
-static json_t *body_of(struct coordinator *c, struct http_call *call)
+/* Answers 400 to a member that means nothing here. */
+static void refuse_member(struct http_call *call, const char *member, const char *name)
+{
+    if (!member)
+        http_respond_error(call, 400, name, "%s: unknown member; this call takes none", name);
+    else
+        http_respond_error(call, 400, name, "%s: unknown member; this call takes %s", name, member);
+}
+
+/* A body that has nothing but this member (NULL: none at all), or NULL: then the call has been answered. */
+static json_t *body_of(struct coordinator *c, struct http_call *call, const char *member)
 {
     cleanup_free char *stalled = coordinator_stalled(c);
     if (stalled) {
@@ -18,7 +28,16 @@ static json_t *body_of(struct coordinator *c, struct http_call *call)
     }
     size_t n;
     http_call_body(call, &n);
-    return n ? http_call_json(call) : json_object();
+    json_t *body = n ? http_call_json(call) : json_object(), *value;
+    const char *name;
+    json_object_foreach (body, name, value) {
+        if (member && str_eq(name, member))
+            continue;
+        refuse_member(call, member, name);
+        json_decref(body);
+        return NULL;
+    }
+    return body;
 }
 
 /* A text member; false: the call has been answered with 400. */
@@ -28,27 +47,32 @@ static bool need_text(struct http_call *call, const json_t *body, const char *na
     *ret = json_string_value(json_object_get(body, name));
     if (*ret && **ret)
         return true;
-    http_respond_error(call, 400, name, "%s: a text is needed", name);
+    http_respond_error(call, 400, name, "%s: a text is needed, as in {\"%s\": \"...\"}", name,
+                       name);
     return false;
 }
 
-static void refuse(struct http_call *call, const struct err *err)
+/* `field`: what in the request names the thing that was asked for. */
+static void refuse(struct http_call *call, const char *field, const struct err *err)
 {
     unsigned status = err->code == -ENOENT ? 404 : err->code == -EBUSY ? 409 : 400;
-    http_respond_error(call, status, NULL, "%s", err->text);
+    http_respond_error(call, status, field, "%s", err->text);
 }
 
 void api_cancel_build(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
-    json_t *body = body_of(c, call);
+    const char *id = http_call_param(call, "id");
+    cleanup_json json_t *body = body_of(c, call, NULL);
     if (!body)
         return;
-    json_decref(body);
-    int64_t build = strtoll(http_call_param(call, "id"), NULL, 10);
+    bool number = strspn(id, "0123456789") == strlen(id) && strlen(id) < 19;
+    int64_t build = number ? strtoll(id, NULL, 10) : 0;
     struct err err = ERR_INIT;
-    if (model_on_cancel_build(coordinator_turn(c), build, &err) < 0)
-        refuse(call, &err);
+    if (!number)
+        api_not_found(call, "build", id);
+    else if (model_on_cancel_build(coordinator_turn(c), build, &err) < 0)
+        refuse(call, "build", &err);
     else
         coordinator_reply(c, call, 200, json_pack("{s:I}", "build", (json_int_t)build));
 }
@@ -56,13 +80,12 @@ void api_cancel_build(struct http_call *call, void *data)
 void api_cancel_job(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
-    json_t *body = body_of(c, call);
+    cleanup_json json_t *body = body_of(c, call, NULL);
     if (!body)
         return;
-    json_decref(body);
     struct err err = ERR_INIT;
     if (model_on_cancel_job(coordinator_turn(c), http_call_param(call, "key"), &err) < 0)
-        refuse(call, &err);
+        refuse(call, "job", &err);
     else
         coordinator_reply(c, call, 200, json_pack("{s:s}", "job", http_call_param(call, "key")));
 }
@@ -71,34 +94,29 @@ void api_poll(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *source = NULL;
-    json_t *body = body_of(c, call);
-    if (!body)
+    cleanup_json json_t *body = body_of(c, call, "source");
+    if (!body || !need_text(call, body, "source", &source))
         return;
-    if (need_text(call, body, "source", &source)) {
-        const char *url = upstream_poll_now(coordinator_upstream(c), source);
-        if (url)
-            coordinator_reply(c, call, 202, json_pack("{s:s}", "source", url));
-        else
-            http_respond_error(call, 404, "source", "no source or image '%s'", source);
-    }
-    json_decref(body);
+    const char *url = upstream_poll_now(coordinator_upstream(c), source);
+    if (url)
+        coordinator_reply(c, call, 202, json_pack("{s:s}", "source", url));
+    else
+        http_respond_error(call, 404, "source",
+                           "no source or image '%.200s'; GET /v1/sources lists them", source);
 }
 
 void api_adopt(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *repository = NULL;
-    json_t *body = body_of(c, call);
-    if (!body)
+    cleanup_json json_t *body = body_of(c, call, "repository");
+    if (!body || !need_text(call, body, "repository", &repository))
         return;
     struct err err = ERR_INIT;
-    if (need_text(call, body, "repository", &repository)) {
-        if (model_on_adopt(coordinator_turn(c), repository, &err) < 0)
-            refuse(call, &err);
-        else
-            coordinator_reply(c, call, 200, json_pack("{s:s}", "repository", repository));
-    }
-    json_decref(body);
+    if (model_on_adopt(coordinator_turn(c), repository, &err) < 0)
+        refuse(call, "repository", &err);
+    else
+        coordinator_reply(c, call, 200, json_pack("{s:s}", "repository", repository));
 }
 
 /* ---- boards ---- */
@@ -129,18 +147,13 @@ void api_add_board(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *name = NULL;
-    json_t *body = body_of(c, call);
-    if (!body)
+    cleanup_json json_t *body = body_of(c, call, "name");
+    if (!body || !need_text(call, body, "name", &name))
         return;
-    if (!need_text(call, body, "name", &name)) {
-        json_decref(body);
-        return;
-    }
     if (!board_name_valid(name)) {
         http_respond_error(
             call, 400, "name",
             "name: 1 to 64 letters, digits, '.', '_' and '-', beginning with a letter or digit");
-        json_decref(body);
         return;
     }
     char hash[DIGEST_SIZE];
@@ -148,7 +161,6 @@ void api_add_board(struct http_call *call, void *data)
     digest_of(secret, strlen(secret), hash);
     model_on_board_added(coordinator_turn(c), name, hash);
     coordinator_reply(c, call, 201, json_pack("{s:s,s:s}", "name", name, "secret", secret));
-    json_decref(body);
 }
 
 /* ---- checking a farm.yaml; reading files is no work for the loop ---- */
@@ -177,7 +189,7 @@ static void check_after(uv_work_t *w, int status)
     if (k->call) {
         json_t *errors = json_array();
         VEC_FOREACH (&k->errors, line)
-            json_array_append_new(errors, json_string(*line));
+            json_array_append_new(errors, json_text(*line));
         http_call_on_gone(k->call, NULL, NULL);
         coordinator_reply(k->c, k->call, 200,
                           json_pack("{s:b,s:o}", "ok", k->ok, "errors", errors));
@@ -197,15 +209,17 @@ void api_check(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *path = NULL;
-    json_t *body = body_of(c, call);
-    if (!body)
+    cleanup_json json_t *body = body_of(c, call, "path");
+    if (!body || !need_text(call, body, "path", &path))
         return;
-    if (need_text(call, body, "path", &path)) {
-        struct check *k = xnew(struct check);
-        *k = (struct check){.c = c, .call = call, .path = xstrdup(path)};
-        k->work.data = k;
-        http_call_on_gone(call, check_gone, k);
-        uv_queue_work(coordinator_loop(c), &k->work, check_work, check_after);
+    if (*path != '/') {
+        http_respond_error(call, 400, "path",
+                           "path: write an absolute one, such as /etc/sheaf/farm.yaml");
+        return;
     }
-    json_decref(body);
+    struct check *k = xnew(struct check);
+    *k = (struct check){.c = c, .call = call, .path = xstrdup(path)};
+    k->work.data = k;
+    http_call_on_gone(call, check_gone, k);
+    uv_queue_work(coordinator_loop(c), &k->work, check_work, check_after);
 }

@@ -73,7 +73,8 @@ static bool check_body(struct http_call *call, enum command_verb verb, json_t *b
         const char *text = json_string_value(value);
         size_t max = str_eq(name, "by") ? BY_MAX : REASON_MAX;
         if (!m)
-            http_respond_error(call, 400, name, "%s takes no such member", command_name(verb));
+            http_respond_error(call, 400, name, "%s: %s takes no such member", name,
+                               command_name(verb));
         else if (!fits)
             http_respond_error(call, 400, name, "%s: %s", name,
                                m->flag ? "write true or false" : "a text is needed");
@@ -106,13 +107,35 @@ static json_t *answer_json(const struct command *c, const struct command_answer 
     json_t *tracks = json_array();
     VEC_FOREACH (&a->tracks, t)
         json_array_append_new(tracks, json_string(*t));
-    json_t *json =
-        json_pack("{s:s,s:s?,s:s?,s:b,s:s,s:o,s:o}", "command", command_name(c->verb), "track",
-                  c->track, "job", c->job, "changed", a->changed, "text", a->text, "tracks", tracks,
-                  "action", a->action ? json_integer(a->action) : json_null());
-    if (c->verb == COMMAND_REBUILD)
-        json_object_set_new(json, "build", json_null());
-    return json;
+    return json_pack("{s:s,s:s?,s:s?,s:b,s:s,s:o,s:o}", "command", command_name(c->verb), "track",
+                     c->track, "job", c->job, "changed", a->changed, "text", a->text, "tracks",
+                     tracks, "action", a->action ? json_integer(a->action) : json_null());
+}
+
+/* What in the request names the thing that the error is about. */
+static const char *field_of(struct coordinator *c, const struct command *command,
+                            const struct err *err)
+{
+    bool returns = takes(command->verb) & TAKES_PUBLICATION;
+    if (err->code == -EINVAL)
+        return returns ? "publication" : "platform";
+    if (!command->track)
+        return command->job ? "job" : NULL;
+    json_t *track =
+        returns && err->code == -ENOENT ? view_track(coordinator_model(c), command->track) : NULL;
+    const char *field = track ? "publication" : "track";
+    json_decref(track);
+    return field;
+}
+
+/* A rebuild's answer names the build that this turn makes of it. */
+static void answer(struct coordinator *c, struct http_call *call, const struct command *command,
+                   const struct command_answer *a)
+{
+    if (command->verb == COMMAND_REBUILD)
+        coordinator_reply_planned(c, call, 202, answer_json(command, a), view_rebuild);
+    else
+        coordinator_reply(c, call, 200, answer_json(command, a));
 }
 
 static void run(struct coordinator *c, struct http_call *call, const struct command *command)
@@ -124,10 +147,9 @@ static void run(struct coordinator *c, struct http_call *call, const struct comm
                            err.code == -ENOENT  ? 404
                            : err.code == -EBUSY ? 409
                                                 : 400,
-                           NULL, "%s", err.text);
+                           field_of(c, command, &err), "%s", err.text);
     else
-        coordinator_reply(c, call, command->verb == COMMAND_REBUILD ? 202 : 200,
-                          answer_json(command, &a));
+        answer(c, call, command, &a);
     command_answer_done(&a);
 }
 

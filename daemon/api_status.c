@@ -3,10 +3,12 @@
 #include "daemon/api_status.h"
 
 #include "common/clock.h"
+#include "common/json.h"
 #include "daemon/logs.h"
 #include "daemon/page_status.h"
 #include "daemon/rendered.h"
 #include "daemon/stream.h"
+#include "daemon/upstream.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -55,7 +57,30 @@ struct stream *api_status_stream(const struct api_status *api)
 
 void api_not_found(struct http_call *call, const char *kind, const char *name)
 {
-    http_respond_error(call, 404, NULL, "no %s '%s'", kind, name);
+    http_respond_error(call, 404, kind, "no %s '%.200s'; GET /v1/%s lists them", kind, name,
+                       str_eq(kind, "track") ? "tracks" : "builds");
+}
+
+bool api_query_number(struct http_call *call, const char *name, int64_t min, int64_t max,
+                      int64_t fallback, int64_t *ret)
+{
+    const char *text = http_call_query(call, name);
+    *ret = fallback;
+    if (!text)
+        return true;
+    char *end = NULL;
+    errno = 0;
+    *ret = strtoll(text, &end, 10);
+    bool digits = *text && strspn(text, "0123456789") == strlen(text);
+    if (digits && !errno && *ret >= min && *ret <= max)
+        return true;
+    if (max == INT64_MAX)
+        http_respond_error(call, 400, name, "%s: write a whole number from %" PRId64 " on", name,
+                           min);
+    else
+        http_respond_error(call, 400, name, "%s: write a whole number from %" PRId64 " to %" PRId64,
+                           name, min, max);
+    return false;
 }
 
 /* ---- straight from the model ---- */
@@ -66,7 +91,7 @@ static json_t *render_status(struct coordinator *c)
     char *stalled = coordinator_stalled(c);
     json_object_set_new(view, "started_at", json_integer(coordinator_started_at(c)));
     json_object_set_new(view, "now_at", json_integer(clock_wall_ms()));
-    json_object_set_new(view, "stalled", stalled ? json_string(stalled) : json_null());
+    json_object_set_new(view, "stalled", stalled ? json_text(stalled) : json_null());
     free(stalled);
     return view;
 }
@@ -114,7 +139,60 @@ static void get_boards(struct http_call *call, void *data)
 
 static void get_sources(struct http_call *call, void *data)
 {
-    coordinator_reply(data, call, 200, view_sources(coordinator_turn(data)));
+    struct coordinator *c = data;
+    json_t *view = view_sources(coordinator_look(c)), *source;
+    size_t i;
+    json_array_foreach (json_object_get(view, "sources"), i, source) {
+        const char *url = json_string_value(json_object_get(source, "url"));
+        struct upstream_when when = upstream_when(coordinator_upstream(c), url);
+        if (when.polling)
+            json_object_set_new(source, "state", json_string("polling"));
+        else if (when.next_at)
+            json_object_set_new(source, "next_at", json_integer(when.next_at));
+    }
+    coordinator_reply(c, call, 200, view);
+}
+
+/* ---- what the model knows better than the store ---- */
+
+/* The logs of attempts that have not ended grow beside the store. Returns the size of the last one's. */
+static int64_t freshen_attempts(struct coordinator *c, json_t *attempts)
+{
+    json_t *attempt, *size = NULL;
+    size_t i;
+    json_array_foreach (attempts, i, attempt) {
+        const char *lease = json_string_value(json_object_get(attempt, "lease"));
+        if (json_is_null(json_object_get(attempt, "finished_at")))
+            json_object_set_new(attempt, "log_size",
+                                json_integer(logs_size(coordinator_logs(c), lease)));
+        size = json_object_get(attempt, "log_size");
+    }
+    return json_integer_value(size);
+}
+
+/* Of the jobs of a build: why each waits now, and how much log it has. */
+static void freshen_build(struct coordinator *c, json_t *build)
+{
+    struct model *m = coordinator_look(c);
+    json_t *job;
+    size_t i;
+    json_array_foreach (json_object_get(build, "jobs"), i, job) {
+        json_t *attempts = json_object_get(job, "attempts");
+        json_t *why = view_job_why(m, json_string_value(json_object_get(job, "job")),
+                                   json_string_value(json_object_get(job, "state")));
+        if (why)
+            json_object_set_new(job, "reason", why);
+        if (attempts)
+            json_object_set_new(job, "log_size", json_integer(freshen_attempts(c, attempts)));
+    }
+}
+
+static void freshen_builds(struct coordinator *c, json_t *builds)
+{
+    json_t *build;
+    size_t i;
+    json_array_foreach (builds, i, build)
+        freshen_build(c, build);
 }
 
 /* ---- with what the store remembers ---- */
@@ -167,6 +245,7 @@ static void got_track_builds(void *data, json_t *rows, const struct err *err)
     struct question *q = data;
     if (!answerable(q, rows, err))
         return;
+    freshen_builds(q->c, rows);
     json_object_set_new(q->view, "builds", rows);
     answer(q, q->view);
 }
@@ -189,36 +268,19 @@ static void got_builds(void *data, json_t *rows, const struct err *err)
     struct question *q = data;
     if (!answerable(q, rows, err))
         return;
+    freshen_builds(q->c, rows);
     size_t n = json_array_size(rows);
     json_t *last = n ? json_object_get(json_array_get(rows, n - 1), "id") : NULL;
     bool more = (int64_t)n == q->number && last;
     answer(q, json_pack("{s:o,s:O}", "builds", rows, "next", more ? last : json_null()));
 }
 
-/* A whole number of the query; `fallback` when it is absent. False: answered with 400. */
-static bool query_number(struct http_call *call, const char *name, int64_t min, int64_t max,
-                         int64_t fallback, int64_t *ret)
-{
-    const char *text = http_call_query(call, name);
-    *ret = fallback;
-    if (!text)
-        return true;
-    char *end = NULL;
-    errno = 0;
-    *ret = strtoll(text, &end, 10);
-    if (end != text && !*end && !errno && *ret >= min && *ret <= max)
-        return true;
-    http_respond_error(call, 400, name, "%s: a whole number from %" PRId64 " to %" PRId64, name,
-                       min, max);
-    return false;
-}
-
 static void get_builds(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     int64_t limit, before;
-    if (!query_number(call, "limit", 1, BUILDS_MAX, BUILDS_DEFAULT, &limit) ||
-        !query_number(call, "before", 1, INT64_MAX, 0, &before))
+    if (!api_query_number(call, "limit", 1, BUILDS_MAX, BUILDS_DEFAULT, &limit) ||
+        !api_query_number(call, "before", 1, INT64_MAX, 0, &before))
         return;
     struct question *q = ask(c, call, NULL);
     q->number = limit;
@@ -241,8 +303,8 @@ static void get_actions(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     int64_t limit, before;
-    if (!query_number(call, "limit", 1, BUILDS_MAX, BUILDS_DEFAULT, &limit) ||
-        !query_number(call, "before", 1, INT64_MAX, 0, &before))
+    if (!api_query_number(call, "limit", 1, BUILDS_MAX, BUILDS_DEFAULT, &limit) ||
+        !api_query_number(call, "before", 1, INT64_MAX, 0, &before))
         return;
     struct question *q = ask(c, call, NULL);
     q->number = limit;
@@ -258,10 +320,13 @@ static void got_build(void *data, json_t *rows, const struct err *err)
     json_t *build = json_incref(json_array_get(rows, 0));
     json_decref(rows);
     if (build) {
+        freshen_build(q->c, build);
         answer(q, build);
         return;
     }
-    http_respond_error(q->call, 404, NULL, "no build %" PRId64, q->number);
+    char number[32];
+    snprintf(number, sizeof(number), "%" PRId64, q->number);
+    api_not_found(q->call, "build", number);
     free(q);
 }
 
@@ -307,10 +372,7 @@ static void got_attempts(void *data, json_t *rows, const struct err *err)
     struct question *q = data;
     if (!answerable(q, rows, err))
         return;
-    size_t n = json_array_size(rows);
-    json_t *last = n ? json_array_get(rows, n - 1) : NULL;
-    if (last)
-        json_object_set(q->view, "log_size", json_object_get(last, "log_size"));
+    json_object_set_new(q->view, "log_size", json_integer(freshen_attempts(q->c, rows)));
     json_object_set_new(q->view, "attempts", rows);
     http_call_on_gone(q->call, question_gone, q);
     store_history_results(api_status_history(coordinator_api(q->c)),
@@ -330,51 +392,7 @@ static void get_job(struct http_call *call, void *data)
                            ask(c, call, view));
 }
 
-/* ---- logs and events ---- */
-
-/* An attempt that is over and never wrote a byte has no file. */
-static void answer_no_log(struct http_call *call, const char *key, int64_t attempt, bool known)
-{
-    char id[32];
-    snprintf(id, sizeof(id), "%" PRId64, attempt);
-    const struct http_field fields[] = {
-        {"Content-Type", "text/plain; charset=utf-8"}, {"Sheaf-Attempt", id}, {0}};
-    if (known)
-        http_respond(call, 200, fields, "", 0);
-    else
-        http_respond_error(call, 404, NULL, "job '%s' has no log yet", key);
-}
-
-static void get_log(struct http_call *call, void *data)
-{
-    struct coordinator *c = data;
-    const char *key = http_call_param(call, "key"), *follow = http_call_query(call, "follow");
-    int64_t attempt, offset, size, last = model_last_attempt(coordinator_model(c), key);
-    if (!query_number(call, "attempt", 1, INT64_MAX, last, &attempt) ||
-        !query_number(call, "offset", 0, INT64_MAX, 0, &offset))
-        return;
-    cleanup_free char *lease = xasprintf("L%" PRId64, attempt);
-    int fd = -1;
-    bool live = attempt && model_live_attempt(coordinator_model(c), key) == attempt;
-    if (!attempt || logs_open(coordinator_logs(c), lease, live, &fd, &size, NULL) < 0) {
-        answer_no_log(call, key, attempt, attempt && attempt <= last);
-        return;
-    }
-    if (follow && str_eq(follow, "1") && live) {
-        stream_log(api_status_stream(coordinator_api(c)), call, key, attempt, fd, offset);
-        return;
-    }
-    char id[32];
-    snprintf(id, sizeof(id), "%" PRId64, attempt);
-    const struct http_field fields[] = {
-        {"Content-Type", "text/plain; charset=utf-8"}, {"Sheaf-Attempt", id}, {0}};
-    if (offset > size)
-        offset = size;
-    if (offset)
-        http_respond_fd(call, 200, fields, fd, (uint64_t)offset, (uint64_t)(size - offset));
-    else
-        http_respond_file(call, fields, fd, (uint64_t)size);
-}
+/* ---- events ---- */
 
 static void get_events(struct http_call *call, void *data)
 {
@@ -390,7 +408,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/builds", get_builds, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/builds/{id}", get_build, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/jobs/{key}", get_job, HTTP_TAKES_NONE, 0, 0},
-    {"GET", "/v1/jobs/{key}/log", get_log, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/jobs/{key}/log", api_get_log, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/boards", get_boards, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/sources", get_sources, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/actions", get_actions, HTTP_TAKES_NONE, 0, 0},

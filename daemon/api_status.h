@@ -21,8 +21,14 @@ struct store_history *api_status_history(const struct api_status *api);
 /* Its event streams. Borrowed. */
 struct stream *api_status_stream(const struct api_status *api);
 
-/* Answers 404: there is no such `kind` ("track") as `name`. */
+/* A whole number of the query from `min` to `max`; `fallback` when it is absent. False: answered with 400. */
+bool api_query_number(struct http_call *call, const char *name, int64_t min, int64_t max,
+                      int64_t fallback, int64_t *ret);
+/* Answers 404: there is no such `kind` ("track", "build", "job") as `name`. */
 void api_not_found(struct http_call *call, const char *kind, const char *name);
+
+/* api_log.c: GET /v1/jobs/{key}/log */
+void api_get_log(struct http_call *call, void *data);
 
 /* ---- api_change.c: handlers of everything that changes something ---- */
 /* POST /v1/builds/{id}/cancel */

@@ -151,9 +151,20 @@ static void arm_timer(struct coordinator *c)
     uv_timer_start(&c->timer, on_timer, delay > 0 ? (uint64_t)delay : 0, 0);
 }
 
+static void complete_replies(struct coordinator *c)
+{
+    VEC_FOREACH (&c->gathering.replies, it) {
+        coordinator_planned_fn planned = (*it)->planned;
+        (*it)->planned = NULL;
+        if (planned)
+            planned(c->model, (*it)->json);
+    }
+}
+
 static void end_turn(struct coordinator *c)
 {
     model_turn_end(c->model);
+    complete_replies(c);
     c->in_turn = false;
     c->moment += c->acted; /* what the events led to is decided only now */
     c->acted = false;
@@ -225,13 +236,19 @@ static void on_reader_gone(void *ctx)
     r->call = NULL;
 }
 
-void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned status, json_t *json)
+void coordinator_reply_planned(struct coordinator *c, struct http_call *call, unsigned status,
+                               json_t *json, coordinator_planned_fn planned)
 {
     struct reply *r = xnew(struct reply);
-    *r = (struct reply){.call = call, .status = status, .json = json};
+    *r = (struct reply){.call = call, .status = status, .json = json, .planned = planned};
     http_call_on_gone(call, on_reader_gone, r);
     vec_push(&c->gathering.replies, r);
     uv_idle_start(&c->idle, coordinator_on_idle);
+}
+
+void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned status, json_t *json)
+{
+    coordinator_reply_planned(c, call, status, json, NULL);
 }
 
 void coordinator_reply_text(struct coordinator *c, struct http_call *call, unsigned status,

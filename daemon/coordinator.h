@@ -89,6 +89,12 @@ void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned s
 void coordinator_reply_text(struct coordinator *c, struct http_call *call, unsigned status,
                             char *text, size_t n);
 
+/* Adds to an answer what its turn has planned. */
+typedef void (*coordinator_planned_fn)(struct model *m, json_t *json);
+/* As coordinator_reply, inside a turn; at the turn's end, `planned` adds what came of it. */
+void coordinator_reply_planned(struct coordinator *c, struct http_call *call, unsigned status,
+                               json_t *json, coordinator_planned_fn planned);
+
 /* Called after every commit that changed something, with a number that rises: for event streams. */
 typedef void (*coordinator_changed_fn)(void *data, uint64_t turn, const bool tables[TABLE_COUNT]);
 /* Sets who is told of changes; NULL ends it. */

@@ -16,6 +16,7 @@ struct reply {
     json_t *json;
     char *text; /* instead of json */
     size_t n;
+    coordinator_planned_fn planned; /* NULL: the answer is whole */
 };
 
 /* What one or more turns decided. */

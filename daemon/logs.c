@@ -338,6 +338,16 @@ int logs_open(struct logs *logs, const char *lease, bool make, int *ret_fd, int6
     return 0;
 }
 
+int64_t logs_size(const struct logs *logs, const char *lease)
+{
+    const struct log_file *f = find(logs, lease);
+    if (f)
+        return f->received < logs->limit ? f->received : logs->limit;
+    cleanup_free char *path = path_of(logs, lease);
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
 void logs_on_growth(struct logs *logs, logs_watch_fn watch, void *data)
 {
     logs->watch = watch;

@@ -29,6 +29,9 @@ void logs_sync(struct logs *logs, const char *lease, logs_done_fn done, void *da
 int logs_open(struct logs *logs, const char *lease, bool make, int *ret_fd, int64_t *ret_size,
               struct err *err);
 
+/* How many bytes a log has now, 0 where there is none. */
+int64_t logs_size(const struct logs *logs, const char *lease);
+
 /* Called when the log of a lease may have grown, or its attempt begun or ended. */
 typedef void (*logs_watch_fn)(void *data, const char *lease);
 /* Sets who is told of growth; NULL ends it. */

@@ -1,6 +1,7 @@
 /* Queries. SQLite makes the JSON; here it is only collected. */
 #include "daemon/store_history.h"
 
+#include "common/log.h"
 #include "daemon/store_int.h"
 
 struct store_history {
@@ -26,121 +27,124 @@ struct query {
 
 /* ---- the queries ---- */
 
+/* SQL is laid out as SQL. */
+/* clang-format off */
+
 #define TIME(column) "nullif(" column ", 0)"
-#define REASON(code, text)                                                                         \
-    "iif(" code " = 'none', NULL, json_object('code', " code ", 'text', ifnull(" text ", '')))"
-#define EMULATED(board, platform)                                                                  \
-    "json(iif(EXISTS (SELECT 1 FROM board x, json_each(x.facts, '$.emulated') e "                  \
-    "WHERE x.name = " board " AND e.value = " platform "), 'true', 'false'))"
-#define JOB_REASON                                                                                 \
-    "CASE j.state "                                                                                \
-    "WHEN 'failed' THEN json_object('code', 'job-failed', 'text', j.kind || ': ' || "              \
-    "ifnull(j.reason, '')) "                                                                       \
-    "WHEN 'cancelled' THEN json_object('code', 'cancelled', 'text', "                              \
-    "iif(j.settled, 'by request', 'superseded')) "                                                 \
-    "WHEN 'wanted' THEN json_object('code', 'boards-busy', 'text', "                               \
-    "ifnull(j.reason, 'waits for a board')) "                                                      \
-    "WHEN 'succeeded' THEN NULL "                                                                  \
-    "ELSE json_object('code', 'running', 'text', 'on ' || j.board) END"
-#define JOB_BRIEF                                                                                  \
-    "'platform', bj.platform, 'required', json(iif(bj.required, 'true', 'false')), "               \
-    "'job', j.key, 'state', j.state, 'reason', " JOB_REASON ", 'board', j.board, "                 \
-    "'emulated', " EMULATED("j.board", "j.platform") ", 'started_at', " TIME(                      \
-        "j.started_at") ", "                                                                       \
-                        "'duration_ms', " TIME("j.duration_ms")
-#define PUBLICATION                                                                                \
-    "json(coalesce((SELECT json_object('id', p.id, 'generation', p.generation, 'digest', "         \
-    "p.digest, "                                                                                   \
-    "'published_at', iif(p.state = 'verified', p.finished_at, NULL)) "                             \
-    "FROM publication p WHERE p.id = b.publication), "                                             \
-    "(SELECT json_object('id', p.id, 'generation', p.generation, 'digest', p.digest, "             \
-    "'published_at', p.finished_at) FROM past_publication p WHERE p.id = b.publication)))"
-#define BUILD(jobs)                                                                                \
-    "SELECT json_object('id', b.id, 'track', b.track, "                                            \
-    "'image', substr(b.track, 1, instr(b.track, '@') - 1), 'state', b.state, 'class', b.class, "   \
-    "'why', " REASON("b.why_code", "b.why") ", 'end', " REASON(                                    \
-        "b.end_code",                                                                              \
-        "b.\"end\"") ", "                                                                          \
-                     "'commit', b.\"commit\", 'created_at', " TIME(                                \
-                         "b.created_at") ", "                                                      \
-                                         "'finished_at', " TIME(                                   \
-                                             "b.finished_at") ", 'publication', " PUBLICATION ", " \
-                                                              "'jobs', (SELECT "                   \
-                                                              "json_group_array(json_object(" jobs \
-                                                              ")) FROM build_job bj "              \
-                                                              "JOIN job j ON j.key = bj.job_key "  \
-                                                              "WHERE bj.build = b.id)) FROM "      \
-                                                              "build b "
-#define ATTEMPT                                                                                                            \
-    "json_object('id', a.id, 'lease', a.lease, 'epoch', a.epoch, 'board', a.board, "                                       \
-    "'emulated', " EMULATED(                                                                                               \
-        "a.board",                                                                                                         \
-        "(SELECT platform FROM job WHERE key = a.job_key)") ", "                                                           \
-                                                            "'state', a.state, 'kind', "                                   \
-                                                            "nullif(a.kind, 'none'), 'reason', "                           \
-                                                            "a.reason, "                                                   \
-                                                            "'granted_at', " TIME("a.granted_at") ", 'started_at', " TIME( \
-                                                                "a.started_at") ", "                                       \
-                                                                                "'finished_at',"                           \
-                                                                                " " TIME(                                  \
-                                                                                    "a.finished_"                          \
-                                                                                    "at") ", "                             \
-                                                                                          "'timin"                         \
-                                                                                          "gs', "                          \
-                                                                                          "json("                          \
-                                                                                          "ifnull"                         \
-                                                                                          "(("                             \
-                                                                                          "SELECT"                         \
-                                                                                          " r."                            \
-                                                                                          "timing"                         \
-                                                                                          "s "                             \
-                                                                                          "FROM "                          \
-                                                                                          "result"                         \
-                                                                                          " r "                            \
-                                                                                          "WHERE "                         \
-                                                                                          "r."                             \
-                                                                                          "attemp"                         \
-                                                                                          "t = "                           \
-                                                                                          "a.id),"                         \
-                                                                                          " '{}')"                         \
-                                                                                          "), "                            \
-                                                                                          "'log_"                          \
-                                                                                          "size',"                         \
-                                                                                          " a."                            \
-                                                                                          "log_"                           \
-                                                                                          "size)"
-#define INPUTS                                                                                     \
-    "(SELECT json_group_array(json_object('name', json_extract(i.value, '$[0]'), "                 \
-    "'value', json_extract(i.value, '$[1]'))) FROM json_each(j.inputs) i)"
-#define JOB_WHOLE                                                                                  \
-    JOB_BRIEF                                                                                      \
-    ", 'key', j.key, 'image', j.image, 'track', j.track, 'repository', j.repository, "             \
-    "'kind', nullif(j.kind, 'none'), 'commit', j.\"commit\", 'epoch', j.epoch, "                   \
-    "'wanted_at', " TIME("j.wanted_at") ", 'finished_at', " TIME(                                  \
-        "j.finished_at") ", "                                                                      \
-                         "'manifest', iif(j.manifest_digest IS NULL, NULL, "                       \
-                         "json_object('digest', j.manifest_digest, "                               \
-                         "'media_type', j.manifest_media_type, 'size', j.manifest_size)), "        \
-                         "'config_digest', j.config_digest, 'content_digest', "                    \
-                         "j.content_digest, 'inputs', " INPUTS ", "                                \
-                         "'attempts', (SELECT json_group_array(json(t.a)) FROM "                   \
-                         "(SELECT " ATTEMPT " AS a "                                               \
-                         "FROM attempt a WHERE a.job_key = j.key ORDER BY a.id) t), "              \
-                         "'log_size', ifnull((SELECT max(log_size) FROM attempt a WHERE a.id "     \
-                         "= j.attempt), 0)"
+
+/* json(): what a CASE, an iif or a subquery hands on may count as text only. */
+#define BOOL(condition) "json(iif(" condition ", 'true', 'false'))"
+
+#define REASON(code, text)                                                                      \
+    "json(iif(" code " = 'none', NULL, "                                                        \
+    "  json_object('code', " code ", 'text', ifnull(" text ", ''))))"
+
+#define EMULATED(board, platform)                                                               \
+    BOOL("EXISTS (SELECT 1 FROM board x, json_each(x.facts, '$.emulated') e "                   \
+         "  WHERE x.name = " board " AND e.value = " platform ")")
+
+#define JOB_REASON                                                                              \
+    "json(CASE j.state "                                                                        \
+    "  WHEN 'succeeded' THEN NULL "                                                             \
+    "  WHEN 'failed' THEN json_object('code', 'job-failed', "                                   \
+    "    'text', j.kind || ': ' || ifnull(j.reason, '')) "                                      \
+    "  WHEN 'cancelled' THEN json_object('code', 'cancelled', "                                 \
+    "    'text', iif(j.settled, 'by request', 'superseded')) "                                  \
+    "  WHEN 'wanted' THEN json_object('code', 'boards-busy', "                                  \
+    "    'text', ifnull(j.reason, 'waits for a board')) "                                       \
+    "  ELSE json_object('code', 'running', 'text', 'on ' || j.board) END)"
+
+#define JOB_BRIEF                                                                               \
+    "'platform', bj.platform, "                                                                 \
+    "'required', " BOOL("bj.required") ", "                                                     \
+    "'job', j.key, "                                                                            \
+    "'state', j.state, "                                                                        \
+    "'reason', " JOB_REASON ", "                                                                \
+    "'board', j.board, "                                                                        \
+    "'emulated', " EMULATED("j.board", "j.platform") ", "                                       \
+    "'started_at', " TIME("j.started_at") ", "                                                  \
+    "'duration_ms', " TIME("j.duration_ms")
+
+#define PUBLICATION                                                                             \
+    "json(coalesce("                                                                            \
+    "(SELECT json_object('id', p.id, 'generation', p.generation, 'digest', p.digest, "          \
+    "  'published_at', iif(p.state = 'verified', p.finished_at, NULL)) "                        \
+    "FROM publication p WHERE p.id = b.publication), "                                          \
+    "(SELECT json_object('id', p.id, 'generation', p.generation, 'digest', p.digest, "          \
+    "  'published_at', p.finished_at) FROM past_publication p WHERE p.id = b.publication)))"
+
+#define BUILD(jobs)                                                                             \
+    "SELECT json_object('id', b.id, "                                                           \
+    "'track', b.track, "                                                                        \
+    "'image', substr(b.track, 1, instr(b.track, '@') - 1), "                                    \
+    "'state', b.state, "                                                                        \
+    "'class', b.class, "                                                                        \
+    "'why', " REASON("b.why_code", "b.why") ", "                                                \
+    "'end', " REASON("b.end_code", "b.\"end\"") ", "                                            \
+    "'commit', b.\"commit\", "                                                                  \
+    "'created_at', " TIME("b.created_at") ", "                                                  \
+    "'finished_at', " TIME("b.finished_at") ", "                                                \
+    "'publication', " PUBLICATION ", "                                                          \
+    "'jobs', json((SELECT json_group_array(json_object(" jobs ")) "                             \
+    "  FROM build_job bj JOIN job j ON j.key = bj.job_key WHERE bj.build = b.id))) "            \
+    "FROM build b "
+
+#define ATTEMPT                                                                                 \
+    "json_object('id', a.id, "                                                                  \
+    "'lease', a.lease, "                                                                        \
+    "'epoch', a.epoch, "                                                                        \
+    "'board', a.board, "                                                                        \
+    "'emulated', " EMULATED("a.board", "(SELECT platform FROM job WHERE key = a.job_key)") ", " \
+    "'state', a.state, "                                                                        \
+    "'kind', nullif(a.kind, 'none'), "                                                          \
+    "'reason', a.reason, "                                                                      \
+    "'granted_at', " TIME("a.granted_at") ", "                                                  \
+    "'started_at', " TIME("a.started_at") ", "                                                  \
+    "'finished_at', " TIME("a.finished_at") ", "                                                \
+    "'timings', json(ifnull((SELECT r.timings FROM result r WHERE r.attempt = a.id), '{}')), "  \
+    "'log_size', a.log_size)"
+
+#define INPUTS                                                                                  \
+    "json((SELECT json_group_array(json_object("                                                \
+    "  'name', json_extract(i.value, '$[0]'), 'value', json(i.value -> '$[1]'))) "              \
+    "FROM json_each(j.inputs) i))"
+
+#define MANIFEST                                                                                \
+    "json(iif(j.manifest_digest IS NULL, NULL, json_object('digest', j.manifest_digest, "       \
+    "  'media_type', j.manifest_media_type, 'size', j.manifest_size)))"
+
+#define JOB_WHOLE                                                                               \
+    JOB_BRIEF ", "                                                                              \
+    "'key', j.key, "                                                                            \
+    "'image', j.image, "                                                                        \
+    "'track', j.track, "                                                                        \
+    "'repository', j.repository, "                                                              \
+    "'kind', nullif(j.kind, 'none'), "                                                          \
+    "'commit', j.\"commit\", "                                                                  \
+    "'epoch', j.epoch, "                                                                        \
+    "'wanted_at', " TIME("j.wanted_at") ", "                                                    \
+    "'finished_at', " TIME("j.finished_at") ", "                                                \
+    "'manifest', " MANIFEST ", "                                                                \
+    "'config_digest', j.config_digest, "                                                        \
+    "'content_digest', j.content_digest, "                                                      \
+    "'inputs', " INPUTS ", "                                                                    \
+    "'attempts', json((SELECT json_group_array(json(t.a)) FROM "                                \
+    "  (SELECT " ATTEMPT " AS a FROM attempt a WHERE a.job_key = j.key ORDER BY a.id) t)), "    \
+    "'log_size', ifnull((SELECT max(log_size) FROM attempt a WHERE a.id = j.attempt), 0)"
 
 static const char builds_sql[] =
-    BUILD(JOB_BRIEF) "WHERE (?1 = 0 OR b.id < ?1) AND (?3 IS NULL OR b.track = ?3) "
-                     "ORDER BY b.id DESC LIMIT ?2";
-static const char build_sql[] = BUILD(JOB_WHOLE) "WHERE b.id = ?1";
+    BUILD(JOB_BRIEF)
+    "WHERE (?1 = 0 OR b.id < ?1) AND (?3 IS NULL OR b.track = ?3) ORDER BY b.id DESC LIMIT ?2";
+static const char build_sql[] =
+    BUILD(JOB_WHOLE)
+    "WHERE b.id = ?1";
 static const char attempts_sql[] =
     "SELECT " ATTEMPT " FROM attempt a WHERE a.job_key = ?3 ORDER BY a.id";
 static const char results_sql[] =
-    "SELECT json_object('attempt', r.attempt, 'timings', json(r.timings), 'layers', "
-    "json(r.layers), "
-    "'packages', json(r.packages), 'build_root', json(r.build_root)) FROM result r "
-    "WHERE r.job_key = ?3 ORDER BY r.attempt DESC LIMIT 1";
-
+    "SELECT json_object('attempt', r.attempt, 'timings', json(r.timings), "
+    "'layers', json(r.layers), 'packages', json(r.packages), 'build_root', json(r.build_root)) "
+    "FROM result r WHERE r.job_key = ?3 ORDER BY r.attempt DESC LIMIT 1";
+/* clang-format on */
 static const char actions_sql[] =
     "SELECT json_object('id', a.id, 'done_at', a.at, 'by', a.who, 'command', a.verb, 'track', "
     "a.track, "
@@ -154,9 +158,12 @@ static int collect(struct query *q, sqlite3_stmt *stmt)
     int rc;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const char *text = (const char *)sqlite3_column_text(stmt, 0);
-        json_t *row = text ? json_loads(text, 0, NULL) : NULL;
+        json_error_t bad;
+        json_t *row = text ? json_loads(text, 0, &bad) : NULL;
         if (row)
             json_array_append_new(q->rows, row);
+        else
+            log_error("a row of the history is left out: %s", text ? bad.text : "no text");
     }
     return rc;
 }

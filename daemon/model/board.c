@@ -126,6 +126,8 @@ char *board_why_not(const struct model *m, const struct board *b)
         return xasprintf("is quarantined: %" PRId64 " jobs failed on it and then succeeded on "
                          "another board; it takes work again once its agent is started anew",
                          b->blames);
+    if (b->state == BOARD_JOINING)
+        return xstrdup("has not connected yet: start its sheaf-agent");
     if (b->state != BOARD_ONLINE)
         return xasprintf("is %s", board_state_names[b->state]);
     if (b->draining)

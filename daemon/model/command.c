@@ -46,6 +46,16 @@ const char *command_who(const struct command *c)
     return c->who && *c->who ? c->who : "a person";
 }
 
+int command_not_built(const struct track *t, const char *platform, struct err *err)
+{
+    cleanup_strbuf struct strbuf built = {0};
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p] && t->slots[p]->wanted)
+            strbuf_addf(&built, "%s%s", built.n ? ", " : "", t->slots[p]->platform_name);
+    return err_set(err, -EINVAL, "platform: %s is not built for %s; write one of %s", t->id,
+                   platform, strbuf_str(&built));
+}
+
 int command_platform(const struct command *c, const struct track *t, enum platform *ret,
                      struct err *err)
 {
@@ -56,7 +66,7 @@ int command_platform(const struct command *c, const struct track *t, enum platfo
     if (r < 0)
         return r;
     if (!t->slots[*ret])
-        return err_set(err, -EINVAL, "%s is not built for %s", t->id, c->platform);
+        return command_not_built(t, c->platform, err);
     return 0;
 }
 
@@ -102,7 +112,7 @@ static int find_track(struct model *m, const struct command *c, struct track **r
         return 0;
     *ret = c->track ? track_find(m, c->track) : NULL;
     if (!*ret || !(*ret)->image)
-        return err_set(err, -ENOENT, "no track '%s' (sheafctl tracks lists them)",
+        return err_set(err, -ENOENT, "no track '%.200s' (sheafctl tracks lists them)",
                        c->track ? c->track : "");
     return 0;
 }

@@ -14,6 +14,10 @@ const char *command_who(const struct command *c);
 int command_platform(const struct command *c, const struct track *t, enum platform *ret,
                      struct err *err);
 
+/* -EINVAL: the track is not built for that platform, but for those that the text names. */
+int command_not_built(const struct track *t, const char *platform, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* hold.c */
 /* Puts a hold on the track. */
 int command_hold(struct model *m, struct track *t, const struct command *c,

@@ -290,7 +290,6 @@ static void succeed(struct model *m, struct job *j, struct attempt *a, const str
     str_replace(&j->avoid, NULL);
     str_replace(&j->suspect, NULL);
     j->failures = j->retry_due = j->retry_left = 0;
-    keep_result(m, a, r);
     job_move(m, j, JOB_SUCCEEDED);
 }
 
@@ -339,6 +338,8 @@ void model_on_result(struct model *m, const char *lease, const struct wire_resul
     a->log_size = result->log_size;
     a->finished_at = m->wall;
     model_touch(m, a);
+    if (result->outcome != WIRE_LOST) /* what failed has taken its time too */
+        keep_result(m, a, result);
     conclude(m, a->job, a, result);
     attempt_end(m, a);
     reply(m, token, 200, xstrdup("{}"));
@@ -377,7 +378,7 @@ int model_lease_rights(const struct model *m, const char *lease, const char *sec
 int64_t model_last_attempt(const struct model *m, const char *key)
 {
     const struct job *j = job_find(m, key);
-    return j ? j->attempt : 0;
+    return j ? j->attempt : -1;
 }
 
 int64_t model_live_attempt(const struct model *m, const char *key)

@@ -277,7 +277,7 @@ struct lease_rights {
 int model_lease_rights(const struct model *m, const char *lease, const char *secret,
                        struct lease_rights *ret);
 
-/* The number of a job's last attempt (its lease is "L" and that), 0: none. */
+/* The number of a job's last attempt (its lease is "L" and that), 0: none; -1: there is no such job. */
 int64_t model_last_attempt(const struct model *m, const char *key);
 /* The number of a job's attempt that has not ended, 0: none. */
 int64_t model_live_attempt(const struct model *m, const char *key);
@@ -349,6 +349,11 @@ json_t *view_images(struct model *m);
 json_t *view_tracks(struct model *m);
 /* One track, but for its past builds; NULL: no such track. */
 json_t *view_track(struct model *m, const char *id);
+/* Why a job waits, runs or ended (it may be null), if it is in this state now; else NULL. */
+json_t *view_job_why(struct model *m, const char *key, const char *state);
+/* Adds to an answer that names a "track" the "build" that a rebuild made, or null and what it "waits" for, as there is none
+ * yet. After the turn in which the rebuild was asked for. */
+void view_rebuild(struct model *m, json_t *answer);
 /* All boards. */
 json_t *view_boards(struct model *m);
 /* All sources. */

@@ -278,7 +278,7 @@ static void judge_build(struct model *m, struct track *t)
 static bool stopped(struct model *m, struct track *t)
 {
     if (!t->image)
-        track_state_set(m, t, TRACK_UNKNOWN, REASON_NONE, "no longer in farm.yaml");
+        track_state_set(m, t, TRACK_UNKNOWN, REASON_NOT_CONFIGURED, "no longer in farm.yaml");
     else if (t->retired)
         track_state_set(m, t, TRACK_RETIRED, REASON_RETIRED,
                         "retired: it is not built, and owns no tags");

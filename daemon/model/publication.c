@@ -477,7 +477,9 @@ int model_on_adopt(struct model *m, const char *repository, struct err *err)
     struct repository *r = NULL;
     HASH_FIND_STR(m->repositories, repository, r);
     if (!r)
-        return err_set(err, -ENOENT, "the farm publishes to no repository '%s'", repository);
+        return err_set(err, -ENOENT,
+                       "the farm publishes to no repository '%.200s'; GET /v1/images names them",
+                       repository);
     cleanup_free char *stopped = xasprintf("stopped %s", repository);
     cleanup_free char *adopted = xasprintf("adopted %s", repository);
     if (r->stopped)

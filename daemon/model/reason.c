@@ -25,6 +25,7 @@ const char *const reason_names[] = {
     [REASON_FROZEN] = "frozen",
     [REASON_DORMANT] = "dormant",
     [REASON_OUT_OF_BOUNDS] = "out-of-bounds",
+    [REASON_NOT_CONFIGURED] = "not-configured",
     [REASON_REF_DELETED] = "ref-deleted",
     [REASON_NOT_OFFERED] = "not-offered",
     [REASON_RETIRED] = "retired",

@@ -31,6 +31,7 @@ enum reason_code {
     REASON_RETIRED, /* a person retired the track, or the platform */
     REASON_DORMANT,
     REASON_OUT_OF_BOUNDS, /* its version is outside `versions` */
+    REASON_NOT_CONFIGURED,
     REASON_REF_DELETED,
     REASON_NOT_OFFERED, /* upstream has no folder for the platform, or farm.yaml names it no more */
     REASON_STALE,       /* an optional platform is behind for longer than its deadline */

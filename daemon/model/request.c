@@ -69,12 +69,13 @@ int command_rebuild(struct model *m, struct track *t, const struct command *c,
         return err_set(err, -EBUSY, "%s%s%s is retired: wake it first", t->id,
                        c->platform ? ", " : "", c->platform ? c->platform : "");
     if (t->deleted)
-        return err_set(err, -EBUSY, "%s: its ref %s is gone upstream", t->id, t->ref_name);
+        return err_set(err, -EBUSY, "%s: its ref %s is gone upstream; push it again to build it",
+                       t->id, t->ref_name);
     if (t->out_of_bounds)
         return err_set(err, -EBUSY, "%s: its version is outside versions: %s", t->id,
                        t->image->versions);
     if (c->platform && !t->slots[p]->wanted)
-        return err_set(err, -EINVAL, "%s is not built for %s", t->id, c->platform);
+        return command_not_built(t, c->platform, err);
     trackvec list = {0};
     vec_push(&list, t);
     if (c->with_dependents)
@@ -109,8 +110,13 @@ int model_on_cancel_build(struct model *m, int64_t build, struct err *err)
 {
     struct build *b = NULL;
     HASH_FIND(hh, m->builds, &build, sizeof(build), b);
-    if (!b || !build_active(b))
-        return err_set(err, b ? -EBUSY : -ENOENT, "no build %" PRId64 " is under way", build);
+    const char *last = model_setting(m, "next build");
+    if (!b && (build < 1 || build > (last ? strtoll(last, NULL, 10) : 0)))
+        return err_set(err, -ENOENT, "no build '%" PRId64 "'; GET /v1/builds lists them", build);
+    if (!b || !build_active(b)) /* the model keeps the last of each track, the store the others */
+        return err_set(err, -EBUSY,
+                       "build %" PRId64 " has ended: only what is under way can be cancelled",
+                       build);
     struct publication *p = b->publication ? publication_find(m, b->publication) : NULL;
     if (p && p->state == PUBLICATION_TAGS)
         return err_set(err, -EBUSY, "its tags are being moved: build %" PRId64 " runs to its end",
@@ -126,9 +132,11 @@ int model_on_cancel_job(struct model *m, const char *key, struct err *err)
 {
     struct job *j = job_find(m, key);
     if (!j)
-        return err_set(err, -ENOENT, "no job '%s'", key);
+        return err_set(err, -ENOENT, "no job '%.200s'; GET /v1/builds lists them", key);
     if (!job_under_way(j))
-        return err_set(err, -EBUSY, "the job is %s already", job_state_names[j->state]);
+        return err_set(err, -EBUSY,
+                       "the job is %s already: only what is under way can be cancelled",
+                       job_state_names[j->state]);
     job_cancel(m, j, true);
     return 0;
 }

@@ -80,7 +80,7 @@ static int retry_one(struct model *m, const char *key, struct command_answer *a,
 {
     struct job *j = job_find(m, key);
     if (!j)
-        return err_set(err, -ENOENT, "no job '%s'", key);
+        return err_set(err, -ENOENT, "no job '%.200s'; GET /v1/builds lists them", key);
     struct track *t = track_find(m, j->track);
     bool wanted =
         j->builds.n > 0 || (t && t->slots[j->platform] && t->slots[j->platform]->job == j);

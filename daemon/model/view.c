@@ -1,6 +1,7 @@
 /* What people see of images, tracks and sources; docs/api.md says what each member means. */
 #include "daemon/model/view.h"
 
+#include "common/json.h"
 #include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
@@ -13,14 +14,14 @@ json_t *view_time(int64_t at)
 
 json_t *view_text(const char *s)
 {
-    return s && *s ? json_string(s) : json_null();
+    return s && *s ? json_text(s) : json_null();
 }
 
 json_t *view_reason(enum reason_code code, const char *text)
 {
     if (code == REASON_NONE)
         return json_null();
-    return json_pack("{s:s,s:s}", "code", reason_names[code], "text", text ? text : "");
+    return json_pack("{s:s,s:o}", "code", reason_names[code], "text", json_text(text ? text : ""));
 }
 
 static json_t *publication(const struct publication *p)
@@ -114,6 +115,16 @@ static json_t *cell(struct model *m, const struct track *t, const struct slot *s
 
 /* ---- tracks ---- */
 
+/* Of the tags that a track claims, those that it has: they name a publication of it. */
+static json_t *owned_tags(const struct track *t)
+{
+    json_t *list = json_array();
+    VEC_FOREACH (&t->claims, n)
+        if ((*n)->current && str_eq((*n)->current->track_id, t->id))
+            json_array_append_new(list, json_string((*n)->tag));
+    return list;
+}
+
 static json_t *track(struct model *m, const struct track *t)
 {
     json_t *cells = json_array(), *tags = json_array();
@@ -124,12 +135,12 @@ static json_t *track(struct model *m, const struct track *t)
         json_array_append_new(tags, json_string(*tag));
     const struct build *b = t->current;
     return json_pack(
-        "{s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "id", t->id, "image",
+        "{s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "id", t->id, "image",
         t->image_name, "ref", t->ref_name, "variant", view_text(t->variant), "version",
         view_text(t->version), "commit", view_text(t->ref ? t->ref->commit : NULL), "state",
         track_state_names[t->state], "reason", view_reason(t->reason.code, t->reason.text), "why",
-        b ? view_reason(b->why_code, b->why) : json_null(), "tags", tags, "held",
-        t->held || (t->image && t->image->hold), "hold", view_hold(m, t), "build",
+        b ? view_reason(b->why_code, b->why) : json_null(), "tags", tags, "owned", owned_tags(t),
+        "held", t->held || (t->image && t->image->hold), "hold", view_hold(m, t), "build",
         t->build ? json_integer(t->build) : json_null(), "publication", publication(t->last),
         "cells", cells);
 }
@@ -211,6 +222,22 @@ json_t *view_track(struct model *m, const char *id)
     json_object_set_new(view, "dependents", dependents_of(t));
     json_object_set_new(view, "publications", publications_of(m, t));
     return view;
+}
+
+json_t *view_job_why(struct model *m, const char *key, const char *state)
+{
+    const struct job *j = job_find(m, key);
+    return j && str_eq(job_state_names[j->state], state) ? view_job_reason(m, j) : NULL;
+}
+
+void view_rebuild(struct model *m, json_t *answer)
+{
+    const char *id = json_string_value(json_object_get(answer, "track"));
+    const struct track *t = track_find(m, id);
+    bool made = t && !t->asked && t->build; /* the build takes the request with it */
+    json_object_set_new(answer, "build", made ? json_integer(t->build) : json_null());
+    json_object_set_new(answer, "waits",
+                        made || !t ? json_null() : view_reason(t->reason.code, t->reason.text));
 }
 
 /* ---- images and sources ---- */

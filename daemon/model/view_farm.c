@@ -1,4 +1,5 @@
 /* What people see of jobs, boards and the farm as a whole; docs/api.md says what each member means. */
+#include "common/json.h"
 #include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/view.h"
@@ -69,7 +70,7 @@ static json_t *platforms(const bool offered[PLATFORM_COUNT])
 static json_t *board_reason(const struct model *m, const struct board *b)
 {
     cleanup_free char *why = board_why_not(m, b);
-    return why ? json_pack("{s:s,s:s}", "code", board_state_names[b->state], "text", why)
+    return why ? json_pack("{s:s,s:o}", "code", board_state_names[b->state], "text", json_text(why))
                : json_null();
 }
 
@@ -105,11 +106,22 @@ json_t *view_boards(struct model *m)
 
 /* ---- the farm ---- */
 
+/* What is known of a source of farm.yaml, or NULL; the store remembers also those that were in it once. */
+static const struct source *source_of(const struct model *m, const struct farm_source *fs)
+{
+    const struct source *s = NULL;
+    HASH_FIND_STR(m->sources, fs->url, s);
+    return s;
+}
+
 static void attend(json_t *list, const char *kind, const char *id, const char *code,
                    const char *text)
 {
-    json_array_append_new(list, json_pack("{s:s,s:s,s:{s:s,s:s}}", "kind", kind, "id", id, "reason",
-                                          "code", code, "text", text ? text : ""));
+    size_t n = strlen(id);
+    if (text && str_starts(text, id) && str_starts(text + n, ": ")) /* the id is told already */
+        text += n + 2;
+    json_array_append_new(list, json_pack("{s:s,s:s,s:{s:s,s:o}}", "kind", kind, "id", id, "reason",
+                                          "code", code, "text", json_text(text ? text : "")));
 }
 
 static void attend_board(const struct model *m, json_t *list, const struct board *b)
@@ -144,9 +156,11 @@ static json_t *attention(const struct model *m)
     for (const struct board *b = m->boards; b; b = b->hh.next)
         if (b->state == BOARD_OFFLINE || b->state == BOARD_QUARANTINED)
             attend_board(m, list, b);
-    for (const struct source *s = m->sources; s; s = s->hh.next)
-        if (s->error)
+    VEC_FOREACH (&m->farm->sources, fs) {
+        const struct source *s = source_of(m, fs);
+        if (s && s->error)
             attend(list, "source", s->url, reason_names[REASON_SOURCE_AWAY], s->error);
+    }
     for (const struct repository *r = m->repositories; r; r = r->hh.next)
         if (r->stopped)
             attend(list, "repository", r->name, reason_names[REASON_REPOSITORY_STOPPED],
@@ -185,8 +199,10 @@ json_t *view_status(struct model *m)
     json_int_t online = 0, failing = 0;
     for (const struct board *b = m->boards; b; b = b->hh.next)
         online += b->state == BOARD_ONLINE;
-    for (const struct source *s = m->sources; s; s = s->hh.next)
-        failing += s->error != NULL;
+    VEC_FOREACH (&m->farm->sources, fs) {
+        const struct source *s = source_of(m, fs);
+        failing += s && s->error;
+    }
     json_t *running = json_array(), *jobs = job_counts(m, running);
     return json_pack("{s:s,s:b,s:o,s:n,s:o,s:o,s:{s:I,s:I},s:{s:I,s:I},s:o,s:o}", "version",
                      SHEAF_VERSION, "frozen", frozen(m), "freeze", view_hold(m, NULL), "stalled",

@@ -58,6 +58,7 @@ class Data:
         track = f"{image}@{ref.split('/')[-1]}" + (f":{variant}" if variant else "")
         return {"id": track, "image": image, "ref": ref, "variant": variant, "version": version, "commit": "8f3c" * 10,
                 "state": state, "reason": why_state, "why": reason("input-changed", "its files changed"), "tags": tags,
+                "owned": tags if published else [],
                 "held": False, "hold": None, "build": 17, "publication": published and {
                     "id": 9, "generation": 12, "digest": digest(track), "published_at": published},
                 "cells": [self._cell(track, p, (states or {}).get(p, "succeeded"), why_state) for p in P]}
@@ -119,7 +120,7 @@ class Data:
                             "attempts": [{"id": 31, "lease": "L31", "epoch": 1, "board": c["board"], "emulated": c["emulated"],
                                           "state": "running", "kind": None, "reason": None, "granted_at": now() - 210000,
                                           "started_at": now() - 200000, "finished_at": None, "timings": {"pull": 1200}, "log_size": len(self.log)}],
-                            "log_size": len(self.log)}
+                            "log_size": len(self.log), "layers": [], "packages": [], "build_root": None}
         return None
 
     def boards(self):
@@ -223,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
         if re.fullmatch("/v1/tracks/.*/rebuild", path):
             track = path.split("/")[3]
             self.answer(202, {"command": "rebuild", "track": track, "job": None, "changed": True, "text": f"{track} is built again",
-                              "tracks": [track], "action": 6, "build": 18})
+                              "tracks": [track], "action": 6, "build": 18, "waits": None})
         elif re.fullmatch("/v1/(builds|jobs)/.*/cancel", path):
             kind, what = path.split("/")[2:4]
             if what == "15":
@@ -238,6 +239,8 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "/v1/sources/poll":
             known = {s["url"] for s in d.sources()} | {i["name"] for i in d.images}
             self.answer(202, {"source": body["source"]}) if body["source"] in known else self.missing(f"source {body['source']}")
+        elif path == "/v1/repositories/adopt":
+            self.answer(200, body)
         elif path == "/v1/boards":
             self.answer(201, {"name": body["name"], "secret": "s3cret"})
         elif path == "/v1/config/check":

@@ -181,9 +181,9 @@ class Coordinator:
             raise Failed(f"GET {path}: {e.code}: {e.read()[:500]!r}") from None
         return body if raw else json.loads(body)
 
-    def ctl(self, *args, check=True, timeout=60):
+    def ctl(self, *args, check=True, timeout=60, **how):
         """sheafctl with these arguments; the finished process."""
-        return run([CTL, "--socket", self.socket, *args], check=check, timeout=timeout,
+        return run([CTL, "--socket", self.socket, *args], check=check, timeout=timeout, **how,
                    env={**os.environ, **self.farm.env})
 
     def ctl_json(self, *args):

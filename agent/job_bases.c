@@ -66,10 +66,16 @@ static int pull(const struct pulling *p, struct err *err)
 {
     cleanup_registry_result struct registry_result manifest = {0};
     job_say("base %s (%.19s)", p->base->reference, p->base->digest);
+    if (base_cache_manifest(p->cache, p->base->digest, &manifest.body, &manifest.media_type,
+                            NULL) == 0)
+        return get_parts(p, &manifest, err);
+    strbuf_done(&manifest.body);
     int r = registry_wait(
         registry_manifest_get(p->gateway, p->base->repository, p->base->digest, NULL, NULL),
         &manifest, err);
-    return r < 0 ? r : get_parts(p, &manifest, err);
+    if (r == 0 && (r = get_parts(p, &manifest, err)) == 0)
+        base_cache_give(p->cache, p->job->bases, p->base->digest);
+    return r;
 }
 
 int job_pull_bases(struct job *job)

@@ -140,3 +140,17 @@ def test_board_without_user_namespaces_says_so_and_works():
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     facts = json.loads(done.stdout.split("\n")[0])
     assert "userns" not in facts["sandbox"] and {"mount", "pid"} <= set(facts["sandbox"])
+
+
+def test_a_base_is_fetched_once_and_kept(bench, builder):
+    """The cache's folder is made by whoever needs it first; afterwards the board asks nobody for the base."""
+    cache = {"cache": bench.path("a-new-board", "cache")}
+    os.mkdir(bench.path("a-new-board"))
+    job = dict(builder, script=FOLDER, variant="bookworm")
+    requests = []
+    for _ in range(2):
+        del bench.gateway.requests[:]
+        bench.run({"release.txt": "1.0\n"}, options=cache, **job).ok()
+        base = builder["bases"][0]
+        requests.append([p for m, p in bench.gateway.requests if base["repository"] in p and m == "GET"])
+    assert requests[0] and not requests[1], requests

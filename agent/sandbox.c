@@ -259,13 +259,30 @@ static int pipes_open(struct pipes *p, struct err *err)
     return 0;
 }
 
-static pid_t start_init(struct sandbox_plan *plan, struct pipes *p)
+/* The same, born in a cgroup: moving it there later makes the kernel wait for all its processors. */
+static pid_t clone_into_cgroup(unsigned flags, const char *cgroup)
+{
+    cleanup_close int fd = cgroup ? open(cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return -ENOENT;
+    struct clone_args args = {
+        .flags = flags | CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)fd};
+    long pid = syscall(SYS_clone3, &args, sizeof(args));
+    return pid < 0 ? -errno : (pid_t)pid;
+}
+
+/* *ret_inside: it is in the cgroup already, which since Linux 5.7 it can be. */
+static pid_t start_init(struct sandbox_plan *plan, const struct sandbox_cgroup *cgroup,
+                        struct pipes *p, bool *ret_inside)
 {
     plan->sync_fd = p->sync[0];
     plan->status_fd = p->status[1];
     plan->log_fd = p->log[1];
     fflush(NULL);
-    pid_t pid = clone_into(plan->flags);
+    pid_t pid = clone_into_cgroup(plan->flags, cgroup->path);
+    *ret_inside = pid > 0;
+    if (pid < 0)
+        pid = clone_into(plan->flags);
     if (pid == 0)
         sandbox_init(plan); /* closes all but its own ends */
     return pid;
@@ -281,13 +298,14 @@ static void prefer_to_kill(pid_t pid)
         errno = 0; /* only a preference */
 }
 
+/* `cgroup`: it is still to be moved there; or NULL. */
 static int release_init(const struct sandbox_plan *plan, const struct sandbox_cgroup *cgroup,
                         pid_t pid, struct pipes *p, struct err *err)
 {
     int r = plan->degraded ? 0 : map_ids(pid);
     if (r < 0)
         return err_errno(err, r, "mapping the user namespace's ids");
-    r = sandbox_cgroup_add(cgroup, pid, err);
+    r = cgroup ? sandbox_cgroup_add(cgroup, pid, err) : 0;
     if (r < 0)
         return r;
     prefer_to_kill(pid);
@@ -297,13 +315,14 @@ static int release_init(const struct sandbox_plan *plan, const struct sandbox_cg
 static int run_with_pipes(struct sandbox_plan *plan, struct sandbox_cgroup *cgroup, struct pipes *p,
                           struct sandbox_outcome *ret, struct err *err)
 {
-    pid_t pid = start_init(plan, p);
+    bool inside;
+    pid_t pid = start_init(plan, cgroup, p, &inside);
     if (pid < 0)
         return err_errno(err, pid, "making the sandbox's namespaces");
     close(steal_fd(&p->sync[0]));
     close(steal_fd(&p->status[1]));
     close(steal_fd(&p->log[1]));
-    int r = release_init(plan, cgroup, pid, p, err);
+    int r = release_init(plan, inside ? NULL : cgroup, pid, p, err);
     if (r < 0)
         kill(pid, SIGKILL);
     struct sandbox_watch w = {

@@ -109,7 +109,7 @@ def commit_alone(whole):
 
 
 def main():
-    with farm("ask", real_time=True) as whole:
+    with farm("ask") as whole:
         ms, alone = to_process(whole), bare(whole)
         say("rebuild asked for, to the process on an idle board", ms, f" (aim {AIM[0]} and {AIM[1]}); the process alone: "
             f"p50 {median(alone):.1f} ms, and a commit of SQLite alone {median(commit_alone(whole)):.1f} ms")

@@ -31,25 +31,17 @@ def median(values):
     return statistics.median(values)
 
 
-def take_priority(real_time):
-    """As root: what else this machine does is mostly left out of the figures. Niceness counts within a session only
-    (sched(7), autogroups), so the session is one of our own."""
+def take_priority():
+    """As root: what else this machine does is left out of the figures, but for its disk."""
     if os.geteuid() != 0:
         return
-    if os.getsid(0) != os.getpid() and os.getpgrp() != os.getpid():
-        os.setsid()
-    with contextlib.suppress(OSError):
-        with open("/proc/self/autogroup", "w", encoding="utf-8") as f:
-            f.write("-15")
-    os.setpriority(os.PRIO_PROCESS, 0, -15)
-    if real_time:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
 @contextlib.contextmanager
-def farm(name, real_time=False):
-    """A farm that is ended, and whose folder is removed, whatever happens. `real_time`: where it is latency that counts."""
-    take_priority(real_time)
+def farm(name):
+    """A farm that is ended, and whose folder is removed, whatever happens."""
+    take_priority()
     whole = Farm(name)
     try:
         yield whole

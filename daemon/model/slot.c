@@ -354,15 +354,18 @@ static bool evaluate(struct model *m, struct slot *s)
 
 void slot_evaluate(struct model *m, struct slot *s)
 {
-    s->job = NULL;
     if (!evaluate(m, s)) {
         str_replace(&s->key, NULL);
+        s->job = NULL;
         return;
     }
-    if (!s->key || s->keyed_rebuild != s->rebuild)
+    if (!s->key || s->keyed_rebuild != s->rebuild) {
         key_compute(m, s);
+        s->job = NULL;
+    }
     s->keyed_rebuild = s->rebuild;
-    s->job = job_find(m, s->key);
+    if (!s->job) /* jobs stay in memory: one that was found is still that of the key */
+        s->job = job_find(m, s->key);
     if (s->state != SLOT_READY)
         conclude(s, SLOT_READY, REASON_NONE, "%s", "");
 }

@@ -182,7 +182,7 @@ static void full_plan(struct bench_world *w)
 
 typedef void (*event_fn)(struct bench_world *w, void *arg);
 
-/* The milliseconds of an event with the end of its turn; `jobs` receives how many jobs it made or changed. */
+/* The milliseconds of an event with the end of its turn; `jobs` receives how many jobs it wants. */
 static double turn(struct bench_world *w, event_fn event, void *arg, size_t *jobs)
 {
     double begin = bench_now();
@@ -190,7 +190,7 @@ static double turn(struct bench_world *w, event_fn event, void *arg, size_t *job
     event(w, arg);
     double took = bench_now() - begin;
     took += bench_end(w);
-    *jobs = w->jobs_written;
+    *jobs = w->jobs_wanted;
     return took;
 }
 

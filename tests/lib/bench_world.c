@@ -189,9 +189,11 @@ double bench_end(struct bench_world *w)
     double begin = bench_now();
     model_turn_end(w->m);
     double took = bench_now() - begin;
-    w->jobs_written = 0;
+    w->jobs_wanted = 0;
     VEC_FOREACH (&w->turn.delta.changes, change) {
-        w->jobs_written += change->table == TABLE_JOB;
+        const char *state =
+            change->table == TABLE_JOB && !change->deleted ? cell_of(change, "state")->s : NULL;
+        w->jobs_wanted += str_eq(state, "wanted") || str_eq(state, "leased");
         if (w->keep_rows)
             keep_row(w, change);
         else

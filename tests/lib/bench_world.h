@@ -46,7 +46,7 @@ struct bench_world {
     uint64_t random;
     struct bench_row *rows; /* hash */
     bool keep_rows;
-    size_t jobs_written; /* rows of jobs in the last turn */
+    size_t jobs_wanted; /* rows of wanted and leased jobs in the last turn */
     /* The Dockerfile of a commit; borrowed until the next call. */
     const char *(*dockerfile)(const char *commit, void *arg);
     void *arg;

@@ -219,8 +219,11 @@ void build_sync(struct model *m, struct track *t)
             t->asked = REASON_NONE; /* what was asked for is this very build */
             return;
         }
-        /* One that was given up when its track had stopped is taken up by a new one. */
-        if (old->state != BUILD_SUPERSEDED && !t->asked && !slot_to_retry(m, t))
+        /* One that was given up when its track had stopped is taken up by a new one; one that a person cancelled is
+         * not tried again of itself. */
+        bool again = old->state == BUILD_SUPERSEDED ||
+                     (old->state != BUILD_CANCELLED && slot_to_retry(m, t));
+        if (!again && !t->asked)
             return;
     }
     /* design rule 6: superseded twice in a row, it may finish and publish, unless it has other platforms than are

@@ -48,6 +48,7 @@ static void pins_done(struct slot *s)
 void slot_forget(struct slot *s)
 {
     s->context = s->parsed = NULL;
+    s->job = NULL;
     pins_done(s);
     str_replace(&s->key, NULL);
 }

@@ -175,6 +175,15 @@ struct seen_name {
     UT_hash_handle hh;
 };
 
+/* What no image follows any more is not listed: nothing is known of it. */
+static bool is_listed(const struct model *m, const struct ref *r)
+{
+    VEC_FOREACH (&m->farm->images, image)
+        if (str_eq(image->source, r->source) && ref_match(image->ref, r->name, NULL, NULL))
+            return true;
+    return false;
+}
+
 static void mark_missing(struct model *m, struct source *s, const struct seen_ref *refs, size_t n)
 {
     struct seen_name *names = NULL, *items = xcalloc(n, sizeof(*items)), *found;
@@ -186,7 +195,7 @@ static void mark_missing(struct model *m, struct source *s, const struct seen_re
     HASH_ITER(hh, s->refs, r, next)
     {
         HASH_FIND_STR(names, r->name, found);
-        if (!found && !r->deleted)
+        if (!found && !r->deleted && is_listed(m, r))
             ref_missed(m, r);
     }
     HASH_CLEAR(hh, names);

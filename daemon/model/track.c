@@ -126,6 +126,10 @@ void track_link(struct model *m, struct track *t)
         return;
     }
     set_ref(t, source_ref(m, t->image->source, t->ref_name));
+    if (t->ref && t->deleted != t->ref->deleted) { /* since it was not in farm.yaml */
+        t->deleted = t->ref->deleted;
+        model_touch(m, t);
+    }
     str_replace(&t->version, reading.version);
     t->parsed_version = reading.parsed;
     link_slots(m, t);

@@ -17,6 +17,7 @@ void boards_init(struct sim *s)
         b->native = i == 0 ? 1 : 1 + rng_below(&r, 7);
         b->emulated = rng_one_in(&r, 4) ? 7 & ~b->native : 0;
         b->slots = 1 + rng_below(&r, 2);
+        b->bad = i > 0 && rng_one_in(&r, 5);
         b->memory = (int64_t)(1 + rng_below(&r, 2)) << 30;
     }
 }
@@ -483,6 +484,8 @@ void job_ends(struct sim *s, unsigned board, size_t at, enum ending ending)
         r->result.outcome = WIRE_LOST;
     else if (ending > END_SAME)
         fail(r, kinds[ending]);
+    else if (b->bad)
+        fail(r, WIRE_FAILURE_RECIPE);
     else if (!can_push(s, r))
         fail(r, WIRE_FAILURE_INFRA);
     else

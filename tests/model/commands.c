@@ -139,7 +139,7 @@ static const struct {
     enum command_verb verb;
 } commands[] = {
     {.weight = 4, .run = rebuild},          {.weight = 4, .run = cancel_build},
-    {.weight = 2, .run = cancel_job},       {.weight = 2, .run = adopt},
+    {.weight = 2, .run = cancel_job},       {.weight = 5, .run = adopt},
     {.weight = 6, .verb = COMMAND_HOLD},    {.weight = 6, .verb = COMMAND_RELEASE},
     {.weight = 2, .verb = COMMAND_FREEZE},  {.weight = 3, .verb = COMMAND_THAW},
     {.weight = 4, .verb = COMMAND_PIN},     {.weight = 4, .verb = COMMAND_ROLLBACK},

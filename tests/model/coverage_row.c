@@ -81,6 +81,10 @@ void coverage_row(const struct change *old, const struct change *now)
         became(old, now, "verified", COVERED_PUBLICATIONS);
         became(old, now, "abandoned", COVERED_ABANDONED);
         return;
+    case TABLE_TRACK:
+        if (old && row_int(old, "wait_left") < 0 && row_int(now, "wait_left") >= 0)
+            covered(COVERED_SEEN_ANCESTOR);
+        return;
     case TABLE_BOARD:
         became(old, now, "quarantined", COVERED_QUARANTINED);
         return;

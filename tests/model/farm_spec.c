@@ -83,8 +83,14 @@ struct farm_spec farm_spec_make(uint64_t seed, const struct farm_cut *cut)
     s.cycles = rng_one_in(&r, 6);
     s.freeze = rng_one_in(&r, 40);
     s.lease_term_ms = rng_one_in(&r, 3) ? 90000 : 600000;
+    /* Platforms are mostly the farm's: what images are built on is there for them. */
+    unsigned required = 1u + rng_below(&r, all_platforms);
     for (unsigned i = 0; i < MAX_IMAGES; i++) {
         s.image[i] = make_image(&r, i, s.n_sources);
+        if (!rng_one_in(&r, 3)) {
+            s.image[i].required = required;
+            s.image[i].optional &= ~required;
+        }
         if (i >= s.n_images || (cut->images >> i & 1))
             s.image[i].present = false;
         if (cut->one_platform) {
@@ -235,16 +241,24 @@ const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
 
 /* ---- Dockerfiles ---- */
 
-/* A tag that the image may have. */
+/* A tag that the image may have; now and then one that it has not. */
 static char *some_tag(const struct image_spec *i, uint64_t h)
 {
-    static const char *const heads[] = {"3.20", "3.19", "3", "latest"};
-    static const char *const tags[] = {"1.0.1", "1.0.0", "1.1.0", "1.0", "latest"};
     static const char *const fixed[4][2] = {
         {"latest", "latest"}, {"latest", "1"}, {"1", "1"}, {"stable", "latest"}};
+    static const char *const heads[4][3] = {{"3.20", "3.19", "latest"},
+                                            {"3.20", "latest", "3.19"},
+                                            {"3.20", "3", "3.19"},
+                                            {"v3.20", "v3.19", "v3.20"}};
+    static const char *const tags[4][3] = {{"1.0.1", "1.1.0", "latest"},
+                                           {"1.0.1", "1.0", "latest"},
+                                           {"1.0.0", "1", "1.1.0"},
+                                           {"1.0.1", "1.1.0", "latest"}};
     const char *tag = i->refs == REF_MASTER     ? fixed[i->tags][h % 2]
-                      : i->refs == REF_BRANCHES ? heads[h % 4]
-                                                : tags[h % 5];
+                      : i->refs == REF_BRANCHES ? heads[i->tags][h % 3]
+                                                : tags[i->tags][h % 3];
+    if (h % 16 == 9)
+        tag = "nowhere";
     if (i->variants)
         return xasprintf("%s-%s", tag, i->variants > 1 && h % 3 == 0 ? "full" : "slim");
     return xstrdup(tag);

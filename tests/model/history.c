@@ -77,7 +77,7 @@ bool sim_dear(struct sim *s)
 {
     if (s->flags & HISTORY_ALL)
         return true;
-    return s->step && mix2(s->history->seed, s->step->number) % 12 == 0;
+    return s->step && mix2(s->history->seed, s->step->number) % 24 == 0;
 }
 
 /* ---- running ---- */

@@ -179,7 +179,7 @@ static bool folder_there(struct sim *s, const struct track *t, const char *commi
     const struct image_spec *i = &s->spec.image[image_of_path(t->image_name)];
     struct upstream_sim *up = &s->source[i->source].up;
     int at = upstream_find(up, commit);
-    cleanup_free char *path = i->per_arch
+    cleanup_free char *path = strchr(t->image->context, '$')
                                   ? xasprintf("%s/%s", t->image_name, platform_info(p)->alpine)
                                   : xstrdup(t->image_name);
     return at >= 0 && upstream_folder_exists(up, upstream_version(up, at, path), path);
@@ -373,9 +373,9 @@ static void inv06_one_epoch(struct sim *s)
         if (a->job->live != a || a->epoch != a->job->epoch)
             sim_fail(s, __func__, "%s is %s with epoch %" PRId64 ", its key's is %" PRId64,
                      a->lease, attempt_state_names[a->state], a->epoch, a->job->epoch);
-        /* A late success undoes a failure. */
+        /* A late success undoes a failure; one whose cancellation a restart forgot is taken up, or taken away. */
         if (a->job->state != JOB_LEASED && a->job->state != JOB_RUNNING &&
-            a->job->state != JOB_FAILED)
+            a->job->state != JOB_FAILED && a->job->state != JOB_WANTED)
             sim_fail(s, __func__, "%s is %s, its job is %s", a->lease,
                      attempt_state_names[a->state], job_state_names[a->job->state]);
     }

@@ -84,6 +84,7 @@ static void run_apart(const struct history *h, unsigned flags, struct shared *sh
     pid_t pid = fork();
     if (pid == 0) {
         alarm(20);
+        setvbuf(stdout, NULL, _IOLBF, 0);
         if (!(flags & HISTORY_VERBOSE) && !freopen("/dev/null", "w", stderr))
             _exit(2);
         run_checked(h, flags, &sh->outcome);

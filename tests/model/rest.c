@@ -3,6 +3,16 @@
 
 #define ROUNDS 400
 
+/* In every other history somebody looks after what has stopped. */
+static void adopt_all(struct sim *s)
+{
+    struct err err = ERR_INIT;
+    for (const struct repository *r = s->m->repositories; r; r = r->hh.next)
+        if (r->stopped && s->history->seed % 2 && model_on_adopt(sim_turn(s), r->name, &err) == 0)
+            covered(COVERED_ADOPTED);
+    sim_pass(s);
+}
+
 static void end_faults(struct sim *s)
 {
     s->calm = true;
@@ -16,7 +26,7 @@ static void end_faults(struct sim *s)
         struct board_sim *b = &s->board[i];
         b->net = NET_OK;
         b->lose_replies = 0;
-        b->hot = b->full = false;
+        b->hot = b->full = b->bad = false;
         if (b->session)
             session_set_draining(b->session, s->now, false);
         board_up(s, i);
@@ -27,6 +37,7 @@ static void end_faults(struct sim *s)
     boards_pump(s);
     sim_reload(s);
     sim_pass(s);
+    adopt_all(s);
 }
 
 /* Twice: what is deleted or forced counts at its second sighting. */

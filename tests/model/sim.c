@@ -210,7 +210,7 @@ static void note_crash(struct sim *s)
     if (s->m->attempts)
         covered(COVERED_CRASHES_WITH_LEASES);
     for (const struct publication *p = s->m->publications; p; p = p->hh.next)
-        if (p->state == PUBLICATION_TAGS) {
+        if (p->state < PUBLICATION_VERIFIED) {
             covered(COVERED_CRASHES_PUBLISHING);
             return;
         }

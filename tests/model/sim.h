@@ -61,6 +61,7 @@ struct board_sim {
     unsigned native, emulated; /* bits */
     int64_t slots, memory;
     bool up, added, hot, full;
+    bool bad; /* recipes fail here */
     enum net net;
     unsigned boot;
     struct session *session;

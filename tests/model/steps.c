@@ -179,6 +179,21 @@ static void board(struct sim *s, const struct step *st)
     }
 }
 
+/* A board with work loses power for longer than its leases last. */
+static void dies(struct sim *s, const struct step *st)
+{
+    for (unsigned k = 0; k < s->spec.n_boards; k++) {
+        unsigned i = (st->a + k) % s->spec.n_boards;
+        if (!s->board[i].up || !s->board[i].running.n)
+            continue;
+        sim_say(s, "board %s loses power for long", s->board[i].name);
+        board_down(s, i);
+        sim_pass(s);
+        sim_advance(s, s->spec.lease_term_ms + 40000);
+        return;
+    }
+}
+
 static void network(struct sim *s, const struct step *st)
 {
     static const char *const texts[] = {"works", "is slow", "is cut"};
@@ -288,7 +303,7 @@ static bool finish_jobs(struct sim *s)
     return any;
 }
 
-bool go_on(struct sim *s)
+static bool go_on_so_far(struct sim *s, bool jobs)
 {
     bool any = false;
     for (unsigned i = 0; i < s->spec.n_sources; i++)
@@ -301,9 +316,15 @@ bool go_on(struct sim *s)
         sim_pass(s);
         any = true;
     }
-    any = finish_jobs(s) || any;
+    if (jobs)
+        any = finish_jobs(s) || any;
     sim_advance(s, 1000);
     return any || s->ops.n;
+}
+
+bool go_on(struct sim *s)
+{
+    return go_on_so_far(s, true);
 }
 
 static void goes_on(struct sim *s, const struct step *st)
@@ -312,7 +333,7 @@ static void goes_on(struct sim *s, const struct step *st)
     sim_pass(s);
     source_list(s, i, 0);
     for (unsigned n = 1 + st->b % 4; n > 0; n--)
-        go_on(s);
+        go_on_so_far(s, st->c % 3 != 0);
 }
 
 static const struct kind {
@@ -323,11 +344,11 @@ static const struct kind {
     {"goes-on", 18, goes_on}, {"push", 10, push},         {"rewrite", 6, rewrite},
     {"look", 8, look},        {"looked", 3, looked},      {"source-away", 1, source_away},
     {"outside", 3, outside},  {"effect", 18, effect},     {"registry", 2, registry},
-    {"collect", 1, collect},  {"lose", 1, lose_manifest}, {"stranger", 1, stranger},
+    {"collect", 1, collect},  {"lose", 1, lose_manifest}, {"stranger", 2, stranger},
     {"board", 5, board},      {"network", 4, network},    {"call", 6, call},
-    {"ends", 14, ends},       {"crash", 4, crash},        {"slow", 3, slow},
-    {"full", 3, full},        {"reload", 4, reload},      {"command", 5, command},
-    {"wait", 8, wait},        {"wall", 2, wall},
+    {"ends", 14, ends},       {"crash", 4, crash},        {"dies", 2, dies},
+    {"slow", 3, slow},        {"full", 3, full},          {"reload", 4, reload},
+    {"command", 5, command},  {"wait", 8, wait},          {"wall", 2, wall},
 };
 
 unsigned n_step_kinds(void)

@@ -254,7 +254,7 @@ static void get_track(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *id = http_call_param(call, "id");
-    json_t *view = view_track(coordinator_turn(c), id);
+    json_t *view = view_track(coordinator_look(c), id);
     if (!view) {
         api_not_found(call, "track", id);
         return;
@@ -383,7 +383,7 @@ static void get_job(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *key = http_call_param(call, "key");
-    json_t *view = view_job(coordinator_turn(c), key);
+    json_t *view = view_job(coordinator_look(c), key);
     if (!view) {
         api_not_found(call, "job", key);
         return;

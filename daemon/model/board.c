@@ -130,6 +130,8 @@ char *board_why_not(const struct model *m, const struct board *b)
         return xstrdup("has not connected yet: start its sheaf-agent");
     if (b->state != BOARD_ONLINE)
         return xasprintf("is %s", board_state_names[b->state]);
+    if (!b->seq)
+        return xstrdup("has connected and not asked for work yet");
     if (b->draining)
         return xstrdup("is draining");
     if (rule && rule->max_temperature && b->temperature > rule->max_temperature)

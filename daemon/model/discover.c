@@ -64,12 +64,19 @@ static int candidate_cmp(const void *a, const void *b)
     return -newer(&x->version, &y->version);
 }
 
-/* Whether one of the `n` candidates, which are those that are newer, makes `c` an older one of its series. */
-static bool series_has_newer(const struct farm_image *image, const struct candidate *newer_ones,
-                             size_t n, const struct candidate *c)
+/* Whether one of the first `i` candidates makes the next one an older one of its series. Those of a series are
+ * neighbours, among the releases and again among the prereleases. */
+static bool series_has_newer(const struct farm_image *image, const struct candidate *all, size_t i)
 {
-    for (size_t i = 0; i < n; i++)
-        if (version_same_series(&newer_ones[i].version, &c->version, image->maintain))
+    const struct version *v = &all[i].version;
+    if (image->maintain == FARM_MAINTAIN_PATCH || i == 0)
+        return false;
+    if (version_same_series(&all[i - 1].version, v, image->maintain))
+        return true;
+    if (!version_is_prerelease(v))
+        return false;
+    for (size_t k = 0; k < i && !version_is_prerelease(&all[k].version); k++)
+        if (version_same_series(&all[k].version, v, image->maintain))
             return true;
     return false;
 }
@@ -111,7 +118,7 @@ static void discover_image(struct model *m, const struct farm_image *image, stru
         const struct candidate *c = &found.items[i];
         bool is_tag = str_starts(c->ref->name, "refs/tags/");
         bool dormant =
-            series_has_newer(image, found.items, i, c) ||
+            series_has_newer(image, found.items, i) ||
             (is_tag && image->history != FARM_HISTORY_ALL && active_tags >= image->history);
         active_tags += is_tag && !dormant;
         make_tracks(m, image, c->ref, first && dormant);

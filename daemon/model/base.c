@@ -14,7 +14,7 @@ static void ask(struct model *m, struct base *b)
     model_effect(m, EFFECT_RESOLVE_BASE)->reference = xstrdup(b->reference);
 }
 
-static struct base *find(const struct model *m, const char *reference)
+struct base *base_find(const struct model *m, const char *reference)
 {
     struct base *b = NULL;
     HASH_FIND_STR(m->bases, reference, b);
@@ -28,7 +28,7 @@ void base_add(struct model *m, struct base *b)
 
 struct base *base_named(struct model *m, const char *reference)
 {
-    struct base *b = find(m, reference);
+    struct base *b = base_find(m, reference);
     if (!b) {
         b = xnew(struct base);
         b->row.table = TABLE_BASE;
@@ -47,7 +47,7 @@ void base_wanted(struct model *m, struct base *b)
 
 const char *model_base_digest(const struct model *m, const char *reference)
 {
-    const struct base *b = find(m, reference);
+    const struct base *b = base_find(m, reference);
     return b ? b->digest : NULL;
 }
 
@@ -97,7 +97,7 @@ static void checked(struct model *m, struct base *b, int64_t delay)
 void model_on_base(struct model *m, const char *reference, const char *digest,
                    const struct base_child *children, size_t n, bool unchanged)
 {
-    struct base *b = find(m, reference);
+    struct base *b = base_find(m, reference);
     if (!b)
         return;
     bool changed = b->error || !str_eq(b->digest, digest);
@@ -116,7 +116,7 @@ void model_on_base(struct model *m, const char *reference, const char *digest,
 
 void model_on_base_failed(struct model *m, const char *reference, bool gone, const char *error)
 {
-    struct base *b = find(m, reference);
+    struct base *b = base_find(m, reference);
     if (!b)
         return;
     b->failures++;

@@ -14,8 +14,8 @@ static char *context_hash_key(const char *source, const char *commit, const char
     return xasprintf("%s\n%s\n%s\n%s", source, commit, path, dockerfile);
 }
 
-static struct context *find(const struct model *m, const char *source, const char *commit,
-                            const char *path, const char *dockerfile)
+struct context *context_find(const struct model *m, const char *source, const char *commit,
+                             const char *path, const char *dockerfile)
 {
     cleanup_free char *key = context_hash_key(source, commit, path, dockerfile);
     struct context *c = NULL;
@@ -46,7 +46,7 @@ void context_add(struct model *m, struct context *c)
 struct context *context_get(struct model *m, const char *source, const char *ref,
                             const char *commit, const char *path, const char *dockerfile)
 {
-    struct context *c = find(m, source, commit, path, dockerfile);
+    struct context *c = context_find(m, source, commit, path, dockerfile);
     if (c && !c->known && !c->asked && !c->retry_due)
         ask(m, c, ref); /* nobody wanted it when it was due */
     if (c)
@@ -62,7 +62,7 @@ struct context *context_get(struct model *m, const char *source, const char *ref
     return c;
 }
 
-static struct epoch *find_epoch(const struct model *m, const char *source, const char *context_id)
+struct epoch *epoch_find(const struct model *m, const char *source, const char *context_id)
 {
     cleanup_free char *key = xasprintf("%s\n%s", source, context_id);
     struct epoch *e = NULL;
@@ -72,7 +72,7 @@ static struct epoch *find_epoch(const struct model *m, const char *source, const
 
 int64_t context_epoch(const struct model *m, const char *source, const char *context_id)
 {
-    const struct epoch *e = find_epoch(m, source, context_id);
+    const struct epoch *e = epoch_find(m, source, context_id);
     return e ? e->time : 0;
 }
 
@@ -84,7 +84,7 @@ void epoch_add(struct model *m, struct epoch *e)
 
 static void epoch_first_seen(struct model *m, const struct context *c)
 {
-    if (!c->id || find_epoch(m, c->source, c->id))
+    if (!c->id || epoch_find(m, c->source, c->id))
         return;
     struct epoch *e = xnew(struct epoch);
     e->row.table = TABLE_EPOCH;
@@ -106,7 +106,7 @@ static void plan_dependents(struct model *m, const struct context *c)
 void model_on_context(struct model *m, const char *source, const char *commit, const char *path,
                       const char *dockerfile, const struct context_facts *facts)
 {
-    struct context *c = find(m, source, commit, path, dockerfile ? dockerfile : "");
+    struct context *c = context_find(m, source, commit, path, dockerfile ? dockerfile : "");
     if (!c || c->known)
         return;
     c->asked = false;
@@ -125,7 +125,7 @@ void model_on_context(struct model *m, const char *source, const char *commit, c
 void model_on_context_failed(struct model *m, const char *source, const char *commit,
                              const char *path, const char *dockerfile, const char *error)
 {
-    struct context *c = find(m, source, commit, path, dockerfile ? dockerfile : "");
+    struct context *c = context_find(m, source, commit, path, dockerfile ? dockerfile : "");
     if (!c || c->known)
         return;
     c->asked = false;
@@ -142,7 +142,7 @@ bool context_retry_now(struct model *m, const struct context *c)
 {
     if (!c->retry_due)
         return false;
-    ask(m, find(m, c->source, c->commit, c->path, c->dockerfile), NULL);
+    ask(m, context_find(m, c->source, c->commit, c->path, c->dockerfile), NULL);
     return true;
 }
 
@@ -156,7 +156,7 @@ static bool same_files(const struct context *a, const struct context *b)
 const char *model_context_commit(const struct model *m, const char *source, const char *commit,
                                  const char *path, const char *dockerfile)
 {
-    const struct context *wanted = find(m, source, commit, path, dockerfile);
+    const struct context *wanted = context_find(m, source, commit, path, dockerfile);
     if (!wanted || !wanted->id)
         return NULL;
     for (const struct context *c = m->contexts; c; c = c->hh.next)

@@ -70,7 +70,7 @@ static int add_publication_tag(struct model *m, struct publication_tag *pt)
     return 0;
 }
 
-static int add_object(struct model *m, enum table_id table, void *object)
+int model_add(struct model *m, enum table_id table, void *object)
 {
     switch (table) {
     case TABLE_SETTING:
@@ -129,7 +129,7 @@ int model_load(struct model *m, enum table_id table, const struct cell *cells, s
 {
     struct row *row = xcalloc(1, table_of(table)->size);
     row->table = table;
-    if (row_decode(table, cells, row) < 0 || add_object(m, table, row) < 0)
+    if (row_decode(table, cells, row) < 0 || model_add(m, table, row) < 0)
         return err_set(err, -EINVAL, "the store's table %s has a row that makes no sense",
                        table_of(table)->name);
     return 0;
@@ -312,7 +312,7 @@ void model_on_config(struct model *m, const struct farm *farm)
     plan_all(m);
 }
 
-static void waits_due(struct model *m)
+void waits_due(struct model *m)
 {
     for (struct track *t = m->tracks; t; t = t->hh.next) {
         if (!t->wait_due || t->state != TRACK_WAITING)

@@ -3,6 +3,12 @@
 
 #include "daemon/model/state.h"
 
+/* ---- load.c ---- */
+/* Takes a loaded object (of the table's struct) over, before model_start. -EINVAL when it makes no sense. */
+int model_add(struct model *m, enum table_id table, void *object);
+/* Tracks whose wait for ancestors is over are planned. */
+void waits_due(struct model *m);
+
 /* ---- source.c ---- */
 /* The source of that URL, made when it is new. */
 struct source *source_get(struct model *m, const char *url);
@@ -15,6 +21,11 @@ struct ref *source_ref(const struct model *m, const char *source, const char *na
 /* The context, made and asked for when it is new. `dockerfile` "" for none; `ref` is where the commit is found. */
 struct context *context_get(struct model *m, const char *source, const char *ref,
                             const char *commit, const char *path, const char *dockerfile);
+/* The context, or NULL. */
+struct context *context_find(const struct model *m, const char *source, const char *commit,
+                             const char *path, const char *dockerfile);
+/* The epoch of a context's files, or NULL. */
+struct epoch *epoch_find(const struct model *m, const char *source, const char *context_id);
 /* SOURCE_DATE_EPOCH of a context, seconds; 0 when it was never seen. */
 int64_t context_epoch(const struct model *m, const char *source, const char *context_id);
 /* Takes a loaded context into the model. */
@@ -27,6 +38,8 @@ void context_timer(struct model *m);
 bool context_retry_now(struct model *m, const struct context *c);
 
 /* ---- base.c ---- */
+/* The outside base, or NULL. */
+struct base *base_find(const struct model *m, const char *reference);
 /* The outside base, made when it is new. */
 struct base *base_named(struct model *m, const char *reference);
 /* Something is built on it: it is looked up, unless it was or is being. */

@@ -86,6 +86,20 @@ void delta_append(struct delta *to, struct delta *from);
 /* Frees it; leaves it empty. */
 void delta_done(struct delta *d);
 
+/* Appends the row of `object` in a form for this process alone, without an allocation for each value: for copies of a whole
+ * model. Texts of the columns in `without` (bit i: column i) are left empty. */
+void row_pack(struct strbuf *to, enum table_id table, const void *object, uint64_t without);
+/* Begins to fetch an object's struct into the cache. */
+static inline void object_prefetch(const void *object)
+{
+    for (size_t i = 0; i < 512; i += 64)
+        __builtin_prefetch((const char *)object + i);
+}
+/* Begins to fetch its texts; the struct had better be there. */
+void row_prefetch(enum table_id table, const void *object);
+/* Fills the columns of `object` (zeroed, of the table's size) from what row_pack appended; returns its end. */
+const char *row_unpack(enum table_id table, const char *packed, void *object);
+
 /* Fills the columns of `object` (zeroed, of the table's size) from `cells`, n_columns of them. An unknown
  * enum name gives -EINVAL. Strings are copied. */
 int row_decode(enum table_id table, const struct cell *cells, void *object);

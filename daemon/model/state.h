@@ -77,6 +77,7 @@ struct context {
     int64_t retry_due; /* after a failed look; 0: none pending */
     int64_t failures;
     bool asked; /* an EFFECT_INSPECT is on its way */
+    int mark;   /* of the last copy that took it */
     char *hash_key;
     UT_hash_handle hh;
 };
@@ -85,6 +86,7 @@ struct epoch {
     struct row row;
     char *source, *context_id;
     int64_t time; /* SOURCE_DATE_EPOCH, seconds */
+    int mark;     /* of the last copy that took it */
     char *hash_key;
     UT_hash_handle hh;
 };
@@ -259,6 +261,7 @@ struct job {
     bool stranded;        /* queued, but no board that is there could run it */
     strvec pins;          /* digests that it needs of registries, while `pinning` */
     bool pinning;         /* they are kept for it: it is under way */
+    int mark;             /* of the last copy that took it */
     struct attempt *live; /* granted, running or lost but still reattachable */
     VEC(struct build *) builds;
     UT_hash_handle hh;

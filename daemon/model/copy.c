@@ -1,0 +1,222 @@
+/* Copies of a model. Texts that only matter to boards and registries are left out: what a finished job was told, the
+ * bytes of indexes. */
+#include "daemon/model/copy.h"
+
+#include "daemon/model/objects.h"
+
+#define BATCH 64
+#define AHEAD 16
+
+/* The bit of a column. */
+static uint64_t column_bit(enum table_id table, const char *name)
+{
+    const struct table *t = table_of(table);
+    for (size_t i = 0; i < t->n_columns; i++)
+        if (str_eq(t->columns[i].name, name))
+            return (uint64_t)1 << i;
+    abort();
+}
+
+/* The texts that are left out, a bit for each column: of publications, and of jobs that have succeeded. */
+static void leave_out(struct model_copy *copy)
+{
+    static const char *const of_jobs[] = {"spec",   "image", "repository", "source",
+                                          "commit", "path",  "dockerfile", "config_digest"};
+    copy->no_bytes = column_bit(TABLE_PUBLICATION, "bytes");
+    for (size_t i = 0; i < sizeof(of_jobs) / sizeof(*of_jobs); i++)
+        copy->no_spec |= column_bit(TABLE_JOB, of_jobs[i]);
+}
+
+static uint64_t without(const struct model_copy *copy, const struct row *row)
+{
+    if (row->table == TABLE_PUBLICATION)
+        return copy->no_bytes;
+    bool done = row->table == TABLE_JOB && ((const struct job *)row)->state == JOB_SUCCEEDED;
+    return done ? copy->no_spec : 0;
+}
+
+/* The objects lie all over memory, and waiting for each in turn is most of the work: they are gathered, and those of a
+ * batch are fetched at the same time. */
+static void flush(struct model_copy *copy)
+{
+    VEC_FOREACH (&copy->batch, b)
+        row_prefetch((*b)->table, *b);
+    VEC_FOREACH (&copy->batch, b) {
+        strbuf_addc(&copy->rows, (char)(*b)->table);
+        row_pack(&copy->rows, (*b)->table, *b, without(copy, *b));
+    }
+    copy->batch.n = 0;
+}
+
+static void add(struct model_copy *copy, const void *object)
+{
+    if (copy->batch.n == BATCH)
+        flush(copy);
+    object_prefetch(object);
+    vec_push(&copy->batch, (const struct row *)object);
+}
+
+/* ---- what is copied as far as something refers to it ---- */
+
+static void add_job(struct model *m, struct model_copy *copy, struct job *j)
+{
+    if (!j || j->mark == m->visit)
+        return;
+    j->mark = m->visit;
+    add(copy, j);
+}
+
+static void add_context(struct model *m, struct model_copy *copy, struct context *c)
+{
+    if (!c || !c->known || c->mark == m->visit)
+        return;
+    c->mark = m->visit;
+    add(copy, c);
+    struct epoch *e = c->id ? epoch_find(m, c->source, c->id) : NULL;
+    if (!e || e->mark == m->visit)
+        return;
+    e->mark = m->visit;
+    add(copy, e);
+}
+
+bool model_copy_job(struct model *m, struct model_copy *copy, const char *key)
+{
+    struct job *j = job_find(m, key);
+    m->visit++;
+    add_job(m, copy, j);
+    flush(copy);
+    return j != NULL;
+}
+
+bool model_copy_context(struct model *m, struct model_copy *copy, const char *source,
+                        const char *commit, const char *path, const char *dockerfile)
+{
+    struct context *c = context_find(m, source, commit, path, dockerfile);
+    m->visit++;
+    add_context(m, copy, c);
+    flush(copy);
+    return c && c->known;
+}
+
+/* ---- tables ---- */
+
+static void add_sources(struct model *m, struct model_copy *copy)
+{
+    for (struct source *s = m->sources; s; s = s->hh.next) {
+        add(copy, s);
+        for (struct ref *r = s->refs; r; r = r->hh.next)
+            add(copy, r);
+    }
+}
+
+/* After the tracks: their slots with the contexts that these are planned with and the jobs that "why" compares with: the
+ * last success of a slot whose job has succeeded is that job. */
+static void add_slots(struct model *m, struct model_copy *copy)
+{
+    VEC(struct slot *) slots = {0};
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        for (int p = 0; p < PLATFORM_COUNT; p++)
+            if (t->slots[p])
+                vec_push(&slots, t->slots[p]);
+    for (size_t i = 0; i < slots.n; i++) {
+        struct slot *s = slots.items[i];
+        if (i + 2 * AHEAD < slots.n)
+            object_prefetch(slots.items[i + 2 * AHEAD]);
+        if (i + AHEAD < slots.n && slots.items[i + AHEAD]->job)
+            object_prefetch(slots.items[i + AHEAD]->job);
+        add(copy, s);
+        if (s->context)
+            add_context(m, copy, (struct context *)(uintptr_t)s->context);
+        add_job(m, copy, s->job);
+        if (s->last_key && !(s->job && s->job->state == JOB_SUCCEEDED))
+            add_job(m, copy, job_find(m, s->last_key));
+    }
+    vec_free(&slots);
+}
+
+static void add_builds(struct model *m, struct model_copy *copy)
+{
+    for (struct build *b = m->builds; b; b = b->hh.next)
+        VEC_FOREACH (&b->jobs, bj)
+            add_job(m, copy, (*bj)->job);
+    for (struct attempt *a = m->attempts; a; a = a->hh.next) {
+        add_job(m, copy, a->job);
+        add(copy, a);
+    }
+    for (struct build *b = m->builds; b; b = b->hh.next) {
+        add(copy, b);
+        VEC_FOREACH (&b->jobs, bj)
+            add(copy, *bj);
+    }
+}
+
+static void add_publications(struct model *m, struct model_copy *copy)
+{
+    for (struct publication *p = m->publications; p; p = p->hh.next) {
+        add(copy, p);
+        VEC_FOREACH (&p->tags, pt)
+            add(copy, *pt);
+    }
+    for (struct tag *t = m->tags; t; t = t->hh.next)
+        add(copy, t);
+    for (struct retention *r = m->places; r; r = r->hh.next)
+        add(copy, r);
+}
+
+static void add_boards(struct model *m, struct model_copy *copy)
+{
+    for (struct board *b = m->boards; b; b = b->hh.next) {
+        add(copy, b);
+        struct copy_board now = {
+            .name = xstrdup(b->name),
+            .there = b->session && (b->state == BOARD_ONLINE || b->state == BOARD_DRAINING),
+            .draining = b->draining,
+            .load = b->load,
+            .temperature = b->temperature,
+            .disk_free = b->disk_free,
+            .memory_free = b->memory_free,
+        };
+        vec_push(&copy->boards, now);
+    }
+}
+
+void model_copy_take(struct model *m, struct model_copy *ret)
+{
+    *ret = (struct model_copy){.mono = m->mono, .wall = m->wall};
+    leave_out(ret);
+    m->visit++;
+    for (struct setting *s = m->settings; s; s = s->hh.next)
+        add(ret, s);
+    add_sources(m, ret);
+    for (struct base *b = m->bases; b; b = b->hh.next)
+        add(ret, b);
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        add(ret, t);
+    add_slots(m, ret);
+    add_builds(m, ret);
+    add_publications(m, ret);
+    add_boards(m, ret);
+    flush(ret);
+}
+
+void model_copy_load(const struct model_copy *copy, struct model *to)
+{
+    const char *p = copy->rows.s, *end = p + copy->rows.n;
+    while (p < end) {
+        enum table_id table = (enum table_id)(unsigned char)*p++;
+        struct row *row = xcalloc(1, table_of(table)->size);
+        row->table = table;
+        p = row_unpack(table, p, row);
+        if (model_add(to, table, row) < 0)
+            abort(); /* it was in a model */
+    }
+}
+
+void model_copy_done(struct model_copy *copy)
+{
+    strbuf_done(&copy->rows);
+    vec_free(&copy->batch);
+    VEC_FOREACH (&copy->boards, b)
+        free(b->name);
+    vec_free(&copy->boards);
+}

@@ -1,0 +1,223 @@
+/* What if: the question, the copy, the rounds. */
+#include "common/oci.h"
+#include "daemon/model/objects.h"
+#include "daemon/model/what_if_int.h"
+
+#include <errno.h>
+
+/* ---- the question ---- */
+
+struct source *what_if_source(struct model *m, const char *name,
+                              const struct farm_image **ret_image)
+{
+    struct source *s = NULL;
+    const struct farm_image *image = farm_image(m->farm, name);
+    *ret_image = image;
+    HASH_FIND_STR(m->sources, image ? image->source : name, s);
+    return s;
+}
+
+struct tag_node *what_if_ours(struct model *m, const char *reference)
+{
+    cleanup_oci_reference struct oci_reference parsed = {0};
+    if (oci_reference_parse(reference, &parsed, NULL) < 0 || parsed.digest)
+        return NULL;
+    cleanup_free char *repository = oci_reference_repository(&parsed);
+    cleanup_free char *name = xasprintf("%s:%s", repository, parsed.tag ? parsed.tag : "latest");
+    struct tag_node *n = NULL;
+    if (model_owns(m, repository))
+        HASH_FIND_STR(m->nodes, name, n);
+    return n;
+}
+
+static int check_push(struct model *m, const struct what_if_question *q, struct err *err)
+{
+    const struct farm_image *image;
+    const struct source *s = what_if_source(m, q->source, &image);
+    if (!s && !image && !farm_source(m->farm, q->source))
+        return err_set(err, -ENOENT, "no source or image '%s': sheafctl sources lists them",
+                       q->source);
+    if (!s || !s->refs)
+        return err_set(err, -ENOENT, "%s has not been read yet", image ? image->source : q->source);
+    if (!q->ref || str_starts(q->ref, "refs/") || source_ref(m, s->url, q->ref))
+        return 0;
+    cleanup_free char *head = xasprintf("refs/heads/%s", q->ref);
+    cleanup_free char *tag = xasprintf("refs/tags/%s", q->ref);
+    if (source_ref(m, s->url, head) || source_ref(m, s->url, tag))
+        return 0;
+    return err_set(err, -ENOENT,
+                   "%s has no ref '%s' that an image follows; write %s or %s for a new one", s->url,
+                   q->ref, head, tag);
+}
+
+/* Replaces the reference by its normalised form. */
+static int check_base(struct model *m, struct what_if_question *q, struct err *err)
+{
+    cleanup_oci_reference struct oci_reference parsed = {0};
+    int r = oci_reference_parse(q->reference, &parsed, err);
+    if (r < 0)
+        return err_set(err, -EINVAL, "'%s' names no image: %s", q->reference, err->text);
+    if (parsed.digest)
+        return err_set(err, -EINVAL, "%s is pinned by its digest, and does not move", q->reference);
+    char *normal = oci_reference_format(&parsed);
+    free((char *)(uintptr_t)q->reference);
+    q->reference = normal;
+    const struct tag_node *ours = what_if_ours(m, normal);
+    const struct base *b = base_find(m, normal);
+    if (ours && ours->current)
+        return 0;
+    if (ours)
+        return err_set(err, -ENOENT, "%s is not published", normal);
+    if (!b || !b->dependents.n)
+        return err_set(err, -ENOENT, "nothing is built on %s", normal);
+    return 0;
+}
+
+static int check(struct model *m, struct what_if_question *q, struct err *err)
+{
+    switch (q->kind) {
+    case WHAT_IF_PUSH:
+        return check_push(m, q, err);
+    case WHAT_IF_BASE:
+        return check_base(m, q, err);
+    case WHAT_IF_BOARD:
+        if (!board_find(m, q->board))
+            return err_set(err, -ENOENT, "no board '%s'", q->board);
+        return 0;
+    case WHAT_IF_CONFIG:
+        return 0;
+    }
+    return -EINVAL;
+}
+
+/* A path as git has it: without "./" and slashes around it. The caller owns it. */
+static char *plain_path(const char *path)
+{
+    while (str_starts(path, "./") || *path == '/')
+        path += *path == '/' ? 1 : 2;
+    size_t n = strlen(path);
+    while (n && path[n - 1] == '/')
+        n--;
+    return str_eq(path, ".") ? xstrdup("") : xstrndup(path, n);
+}
+
+int what_if_new(struct model *m, const struct what_if_question *q, struct what_if **ret,
+                struct err *err)
+{
+    struct what_if *w = xnew(struct what_if);
+    w->farm = m->farm;
+    w->q = (struct what_if_question){.kind = q->kind,
+                                     .source = xstrdup(q->source),
+                                     .ref = xstrdup(q->ref),
+                                     .reference = xstrdup(q->reference),
+                                     .board = xstrdup(q->board)};
+    VEC_FOREACH (&q->paths, path)
+        vec_push(&w->q.paths, plain_path(*path));
+    int r = check(m, &w->q, err);
+    if (r < 0) {
+        what_if_free(w);
+        return r;
+    }
+    w->q.farm = q->farm;
+    model_copy_take(m, &w->copy);
+    *ret = w;
+    return 0;
+}
+
+/* ---- rounds ---- */
+
+static bool same_lack(const struct what_lack *a, const struct what_lack *b)
+{
+    return str_eq(a->key, b->key) && str_eq(a->source, b->source) && str_eq(a->commit, b->commit) &&
+           str_eq(a->path, b->path) && str_eq(a->dockerfile, b->dockerfile);
+}
+
+static bool was_told(const struct what_if *w, const struct what_lack *lack)
+{
+    VEC_FOREACH (&w->told, l)
+        if (same_lack(l, lack))
+            return true;
+    return false;
+}
+
+bool what_if_ask(struct what_if *w, struct model *m)
+{
+    bool any = false;
+    VEC_FOREACH (&w->lacks, l) {
+        if (!was_told(w, l)) {
+            bool known = l->key ? model_copy_job(m, &w->copy, l->key)
+                                : model_copy_context(m, &w->copy, l->source, l->commit, l->path,
+                                                     l->dockerfile);
+            any = any || known;
+        }
+        vec_push(&w->told, *l);
+    }
+    w->lacks.n = 0;
+    return any;
+}
+
+static bool has_lost_board(const struct what_if *w)
+{
+    return w->q.kind == WHAT_IF_BOARD;
+}
+
+void what_if_run(struct what_if *w)
+{
+    struct sim s;
+    what_if_forget(w);
+    sim_start(&s, w);
+    w->under_way = s.running.n;
+    int64_t asked = s.mono;
+    sim_rest(&s);
+    w->rest = s.mono - asked;
+    what_if_note_before(w, s.m);
+    if (has_lost_board(w)) { /* it is lost now, not once everything has ended well */
+        sim_done(&s);
+        sim_start(&s, w);
+    }
+    w->began = w->ended = s.mono;
+    s.recording = true;
+    const char *last = model_setting(s.m, "next build");
+    s.first_build = (last ? strtoll(last, NULL, 10) : 0) + 1;
+    what_if_event(&s);
+    sim_rest(&s);
+    w->answer = what_if_view(&s);
+    sim_done(&s);
+}
+
+json_t *what_if_answer(struct what_if *w)
+{
+    return steal_ptr(w->answer);
+}
+
+/* ---- the end ---- */
+
+static void lack_done(struct what_lack *l)
+{
+    free(l->key);
+    free(l->source);
+    free(l->commit);
+    free(l->path);
+    free(l->dockerfile);
+}
+
+void what_if_free(struct what_if *w)
+{
+    if (!w)
+        return;
+    what_if_forget(w);
+    model_copy_done(&w->copy);
+    free((char *)(uintptr_t)w->q.source);
+    free((char *)(uintptr_t)w->q.ref);
+    free((char *)(uintptr_t)w->q.reference);
+    free((char *)(uintptr_t)w->q.board);
+    strvec_done(&w->q.paths);
+    farm_free(w->q.farm);
+    VEC_FOREACH (&w->lacks, l)
+        lack_done(l);
+    vec_free(&w->lacks);
+    VEC_FOREACH (&w->told, l)
+        lack_done(l);
+    vec_free(&w->told);
+    free(w);
+}

@@ -122,15 +122,23 @@ int command_hold(struct model *m, struct track *t, const struct command *c,
     return 0;
 }
 
+/* Ends the hold of the track itself. */
+static void take_off(struct model *m, struct track *t)
+{
+    t->held = false;
+    t->held_at = t->pinned = t->promoted = 0;
+    str_replace(&t->held_by, NULL);
+    str_replace(&t->hold_reason, NULL);
+    model_touch(m, t);
+}
+
 int command_release(struct model *m, struct track *t, const struct command *c,
                     struct command_answer *a, struct err *err)
 {
     (void)c;
     bool was = t->held;
-    t->held = false;
-    t->held_at = t->pinned = t->promoted = 0;
-    str_replace(&t->held_by, NULL);
-    str_replace(&t->hold_reason, NULL);
+    if (was)
+        take_off(m, t);
     cleanup_hold struct hold h = {0};
     bool still = hold_of(m, t, &h);
     const char *remedy = h.code == REASON_FROZEN && h.by ? "sheafctl thaw ends that"
@@ -141,7 +149,6 @@ int command_release(struct model *m, struct track *t, const struct command *c,
         answer_set(a, false, "%s is not held", t->id);
         return 0;
     }
-    model_touch(m, t);
     publication_reconsider(m, t->image->repository);
     if (still)
         answer_set(a, true, "%s is released, but %s: %s", t->id, h.text, remedy);

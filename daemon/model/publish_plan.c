@@ -132,29 +132,32 @@ struct rivalry {
     const struct track *holder;              /* is held, and has it */
 };
 
-/* Rules 3 and 4: the owner of a tag that several tracks can claim. Whether it is `t`, whose publication completes now. */
+/* Rules 3 and 4: the owner of a tag that several tracks can claim. Whether it is `t`, whose publication completes now.
+ * Nothing depends on the order of the claimants, the reason neither. */
 static bool owns(struct model *m, const struct track *t, const struct tag_node *n,
                  struct rivalry *why)
 {
+    const struct track *equal = NULL, *holder = NULL;
     VEC_FOREACH (&n->claimants, it) {
         const struct track *rival = *it;
         if (rival == t || !in_the_race(rival))
             continue;
         int order = rank(t, rival, n);
-        if (order > 0 && incumbent(rival, n) && held(m, rival)) {
-            why->stays = n;
-            why->holder = rival;
+        if (order < 0)
             return false;
-        }
-        if (order > 0 || (order == 0 && incumbent(t, n)))
-            continue;
-        if (order == 0) {
-            why->conflict = n;
-            why->rival = rival;
-        }
-        return false;
+        if (order > 0 && incumbent(rival, n) && held(m, rival))
+            holder = rival;
+        else if (order == 0 && !incumbent(t, n) && (!equal || strcmp(rival->id, equal->id) < 0))
+            equal = rival;
     }
-    return true;
+    if (equal) {
+        why->conflict = n;
+        why->rival = equal;
+    } else if (holder) {
+        why->stays = n;
+        why->holder = holder;
+    }
+    return !equal && !holder;
 }
 
 bool publish_contends(struct model *m, const struct track *owner, const struct track *t,

@@ -4,24 +4,45 @@
 
 #include <errno.h>
 
-/* Of one job: failed, cancelled or backing off. Returns whether it was any of those. */
-static bool retry_job(struct model *m, struct job *j, const struct track *t)
+/* One that backs off is queued, and the delay of one that failed is over. Returns whether there was one to end. */
+static bool end_delay(struct model *m, struct job *j)
 {
-    if (j->state != JOB_FAILED && !(j->state == JOB_CANCELLED && j->settled))
+    if (j->state != JOB_FAILED)
         return job_retry_now(m, j);
-    const struct slot *s = t ? t->slots[j->platform] : NULL;
-    if (s && s->job == j)
-        job_describe(m, j, s);
-    job_want(m, j, CLASS_PERSON);
-    return true;
+    bool waited = j->retry_due || j->memory_above;
+    j->retry_due = j->retry_left = j->memory_above = 0;
+    model_touch(m, j);
+    return waited;
 }
 
-/* A build that has ended is history: what is tried again belongs to a new one. */
-static void ask_for_build(struct model *m, struct track *t)
+static bool settled_badly(const struct job *j)
 {
-    if (!t->current || !build_active(t->current))
-        t->asked = REASON_RETRY_ASKED;
+    return j->state == JOB_FAILED || j->state == JOB_CANCELLED;
+}
+
+/* A build that has ended is history: what is tried again belongs to a new one, whose plan says anew what a board is told.
+ * One that goes on tries again itself what had failed (build_sync), but not what a person had cancelled. Returns whether
+ * that was not asked for already. */
+static bool ask_for_build(struct model *m, struct track *t)
+{
+    bool fresh = false;
     model_plan_later(m, t);
+    if (!t->current || !build_active(t->current)) {
+        fresh = !t->asked;
+        t->asked = t->asked ? t->asked : REASON_RETRY_ASKED;
+        return fresh;
+    }
+    VEC_FOREACH (&t->current->jobs, bj) {
+        struct job *j = (*bj)->job;
+        const struct slot *s = t->slots[j->platform];
+        if (j->state != JOB_CANCELLED)
+            continue;
+        if (s && s->state == SLOT_READY && s->job == j && s->context)
+            job_describe(m, j, s);
+        job_want(m, j, CLASS_PERSON);
+        fresh = true;
+    }
+    return fresh;
 }
 
 static int retry_slots(struct model *m, struct track *t)
@@ -41,14 +62,15 @@ static int retry_slots(struct model *m, struct track *t)
 static int retry_jobs(struct model *m, struct track *t)
 {
     int n = 0;
+    bool badly = false;
     if (!t->current)
         return 0;
-    VEC_FOREACH (&t->current->jobs, bj)
-        n += retry_job(m, (*bj)->job, t);
-    n += t->current->state == BUILD_CANCELLED && !t->asked;
-    if (n)
-        ask_for_build(m, t);
-    return n;
+    VEC_FOREACH (&t->current->jobs, bj) {
+        n += end_delay(m, (*bj)->job);
+        badly = badly || settled_badly((*bj)->job);
+    }
+    badly = badly || t->current->state == BUILD_CANCELLED;
+    return n + (badly && ask_for_build(m, t));
 }
 
 static int retry_publication(struct model *m, struct track *t)
@@ -76,30 +98,44 @@ static int stopped(const struct track *t, struct err *err)
     return 0;
 }
 
+/* Whether the track's latest build is for that job. */
+static bool wants(const struct track *t, const struct job *j)
+{
+    return t->image && t->current && stopped(t, NULL) == 0 && build_wants(t->current, j);
+}
+
+typedef VEC(struct track *) trackvec;
+
+/* The tracks that want the job: a build that was cancelled is no longer among the job's. */
+static void wanted_by(const struct model *m, const struct job *j, trackvec *ret)
+{
+    VEC_FOREACH (&j->builds, b)
+        if ((*b)->track->current == *b && wants((*b)->track, j))
+            vec_push(ret, (*b)->track);
+    for (const struct build *b = m->builds; b; b = b->hh.next)
+        if (b->state == BUILD_CANCELLED && b->track && b->track->current == b && wants(b->track, j))
+            vec_push(ret, b->track);
+}
+
 static int retry_one(struct model *m, const char *key, struct command_answer *a, struct err *err)
 {
     struct job *j = job_find(m, key);
     if (!j)
         return err_set(err, -ENOENT, "no job '%.200s'; GET /v1/builds lists them", key);
-    struct track *t = track_find(m, j->track);
-    bool wanted =
-        j->builds.n > 0 || (t && t->slots[j->platform] && t->slots[j->platform]->job == j);
-    if (!wanted)
+    trackvec tracks = {0};
+    wanted_by(m, j, &tracks);
+    if (!tracks.n)
         return err_set(err, -EBUSY, "nothing wants this job any more: rebuild %s instead",
                        j->track);
-    if (!retry_job(m, j, t)) {
+    bool changed = end_delay(m, j), badly = settled_badly(j);
+    VEC_FOREACH (&tracks, t)
+        changed = (badly && ask_for_build(m, *t)) || changed;
+    vec_free(&tracks);
+    if (changed)
+        answer_set(a, true, "%s of %s is tried again now", j->platform_name, j->track);
+    else
         answer_set(a, false, "the job is %s: there is nothing to try again",
                    job_state_names[j->state]);
-        return 0;
-    }
-    VEC_FOREACH (&j->builds, b)
-        ask_for_build(m, (*b)->track);
-    for (struct build *b = m->builds; b; b = b->hh.next)
-        if (b->state == BUILD_CANCELLED && b->track && b->track->current == b && build_wants(b, j))
-            ask_for_build(m, b->track);
-    if (t)
-        ask_for_build(m, t);
-    answer_set(a, true, "%s of %s is tried again now", j->platform_name, j->track);
     return 0;
 }
 

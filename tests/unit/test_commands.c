@@ -75,6 +75,61 @@ static void test_retry_of_a_job_that_backs_off(void **state)
     world_done(&w);
 }
 
+static void copy_job(struct world *w, char key[80])
+{
+    json_t *view = view_track(w->m, TRACK);
+    json_t *cell = json_array_get(json_object_get(view, "cells"), 0);
+    snprintf(key, 80, "%s", json_string_value(json_object_get(cell, "job")));
+    json_decref(view);
+}
+
+static void test_retry_of_what_was_cancelled(void **state)
+{
+    struct world w;
+    char key[80];
+    struct err err = ERR_INIT;
+    one_image(&w);
+    world_inspect(&w, NULL);
+    copy_job(&w, key);
+    world_begin(&w, 1);
+    assert_int_equal(model_on_cancel_job(w.m, key, &err), 0);
+    world_end(&w);
+    assert_string_equal(world_track_state(&w, TRACK), "cancelled");
+    struct command c = {.verb = COMMAND_RETRY, .job = key};
+    assert_true(world_do(&w, &c));
+    assert_false(world_do(&w, &c));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    world_done(&w);
+}
+
+/* A reload forgets what the recipes meant until the turn's end. */
+static void test_retry_in_the_turn_of_a_reload(void **state)
+{
+    struct world w;
+    char key[80];
+    one_image(&w);
+    world_inspect(&w, NULL);
+    copy_job(&w, key);
+    while (fail_all(&w, WIRE_FAILURE_RECIPE))
+        ;
+    struct command c = {.verb = COMMAND_RETRY, .job = key};
+    struct command_answer a = {0};
+    struct err err = ERR_INIT;
+    world_begin(&w, 1);
+    model_on_config(w.m, w.farm);
+    assert_int_equal(model_on_command(w.m, &c, &a, &err), 0);
+    world_end(&w);
+    assert_true(a.changed);
+    command_answer_done(&a);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    /* and one that nothing wants is refused */
+    world_see(&w, SOURCE, MASTER, "c2");
+    world_settle(&w, NULL);
+    world_refused(&w, &c, -EBUSY, "nothing wants this job");
+    world_done(&w);
+}
+
 static void test_retry_of_a_publication(void **state)
 {
     struct world w;
@@ -397,6 +452,8 @@ int main(void)
         cmocka_unit_test(test_retry_of_what_failed),
         cmocka_unit_test(test_retry_of_a_job_that_backs_off),
         cmocka_unit_test(test_retry_of_a_publication),
+        cmocka_unit_test(test_retry_of_what_was_cancelled),
+        cmocka_unit_test(test_retry_in_the_turn_of_a_reload),
         cmocka_unit_test(test_rebuild_with_dependents),
         cmocka_unit_test(test_wake),
         cmocka_unit_test(test_a_retired_track_gives_its_tags_up),

@@ -331,6 +331,7 @@ static int run_with_pipes(struct sandbox_plan *plan, struct sandbox_cgroup *cgro
         .pid = pid,
         .status_fd = p->status[0],
         .log_fd = p->log[0],
+        .sync_fd = p->sync[1],
     };
     int watched = sandbox_watch(&w, ret, r < 0 ? NULL : err);
     return r < 0 ? r : watched;

@@ -1,5 +1,7 @@
 #include "agent/sandbox_init.h"
 
+#include "agent/sandbox_devices.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -60,7 +62,7 @@ static pid_t fork_bare(void)
     return (pid_t)syscall(SYS_clone, (unsigned long)SIGCHLD, NULL, NULL, NULL, NULL);
 }
 
-static void wait_for_mapping(void)
+static void wait_for_parent(void)
 {
     char byte;
     ssize_t n;
@@ -359,6 +361,17 @@ _Noreturn static void run_program(const struct sandbox_spec *spec)
     _exit(127);
 }
 
+/* Our own descriptor is closed once the parent has its copy: when the parent gives up, nobody waits for it. */
+static void offer_devices(const struct sandbox_plan *plan)
+{
+    int fd = plan->degraded ? -1 : sandbox_devices_install();
+    if (fd < 0)
+        return;
+    report(SANDBOX_REPORT_DEVICES, fd, "");
+    wait_for_parent();
+    close(fd);
+}
+
 _Noreturn static void reap_until(pid_t program)
 {
     for (;;) {
@@ -378,7 +391,7 @@ _Noreturn void sandbox_init(struct sandbox_plan *plan)
     const struct sandbox_spec *spec = plan->spec;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     keep_only_own_fds(plan);
-    wait_for_mapping();
+    wait_for_parent();
     if (plan->degraded)
         unshare_what_can_be(plan);
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
@@ -393,6 +406,7 @@ _Noreturn void sandbox_init(struct sandbox_plan *plan)
     write_inside("/etc/resolv.conf", plan->resolv_conf);
     write_inside("/etc/hosts", plan->hosts);
     write_inside("/etc/hostname", "sheaf\n");
+    offer_devices(plan);
     report(SANDBOX_REPORT_STARTED, (int32_t)plan->flags, "");
     pid_t program = fork_bare();
     if (program < 0)

@@ -7,7 +7,8 @@
 #include <sys/types.h>
 
 enum sandbox_report_kind {
-    SANDBOX_REPORT_SETUP,   /* `what` failed with errno `code`: nothing was run */
+    SANDBOX_REPORT_SETUP, /* `what` failed with errno `code`: nothing was run */
+    SANDBOX_REPORT_DEVICES, /* init's descriptor `code` is sandbox_devices_install's; it waits for a byte */
     SANDBOX_REPORT_STARTED, /* everything is in place; `code` holds the CLONE_NEW… flags in force */
     SANDBOX_REPORT_EXEC,    /* the program could not be started: errno `code` */
     SANDBOX_REPORT_ENDED,   /* wait status `code` */
@@ -25,9 +26,10 @@ struct sandbox_plan {
     const char *overlay_options;
     unsigned flags; /* CLONE_NEW… that the clone made */
     bool degraded;  /* unshare what can be had first: no user namespace */
-    int sync_fd;    /* a byte comes when the ids are mapped; end of file when the parent is gone */
-    int status_fd;  /* struct sandbox_report goes out */
-    int log_fd;     /* standard output and error of the program */
+    int sync_fd; /* a byte comes when the ids are mapped, and one when the devices' descriptor was taken;
+                     * end of file when the parent is gone */
+    int status_fd; /* struct sandbox_report goes out */
+    int log_fd;    /* standard output and error of the program */
 };
 
 /* Sets up the sandbox, runs the program, reaps until it ends, and exits; the kernel kills what is left. */

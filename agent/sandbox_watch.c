@@ -1,5 +1,6 @@
 #include "agent/sandbox_watch.h"
 
+#include "agent/sandbox_devices.h"
 #include "agent/sandbox_init.h"
 #include "common/clock.h"
 
@@ -26,6 +27,7 @@ struct watching {
     int64_t start;
     struct sandbox_report last; /* setup, exec or ended */
     bool reported, started;
+    int devices; /* where mknod asks; -1: nowhere */
     bool killed;
     enum sandbox_end why; /* when killed */
     uint64_t oom_before;
@@ -118,6 +120,15 @@ static bool relay_log(struct watching *s)
     return true;
 }
 
+/* Whether or not it can be taken, init goes on. */
+static void take_devices(struct watching *s, int fd)
+{
+    int taken = sandbox_devices_take(s->w->pid, fd);
+    s->devices = taken < 0 ? -1 : taken;
+    if (write(s->w->sync_fd, "", 1) != 1)
+        kill_all(s, SANDBOX_SIGNALED);
+}
+
 /* One report; false at the end of the status pipe. */
 static bool read_report(struct watching *s)
 {
@@ -128,6 +139,10 @@ static bool read_report(struct watching *s)
     if (n != sizeof(r))
         return false;
     r.what[sizeof(r.what) - 1] = '\0';
+    if (r.kind == SANDBOX_REPORT_DEVICES) {
+        take_devices(s, r.code);
+        return true;
+    }
     if (r.kind == SANDBOX_REPORT_STARTED) {
         s->started = true;
         return true;
@@ -171,13 +186,20 @@ static bool is_dead(pid_t pid)
  * is asked now and then instead. */
 static void watch_until_dead(struct watching *s, int pidfd)
 {
-    struct pollfd p[3] = {{.fd = pidfd, .events = POLLIN},
+    struct pollfd p[4] = {{.fd = pidfd, .events = POLLIN},
                           {.fd = s->w->status_fd, .events = POLLIN},
-                          {.fd = s->w->log_fd, .events = POLLIN}};
+                          {.fd = s->w->log_fd, .events = POLLIN},
+                          {.events = POLLIN}};
     for (;;) {
-        int n = poll(p, 3, next_wait(s, pidfd));
+        p[3].fd = s->devices;
+        p[3].revents = 0;
+        int n = poll(p, 4, next_wait(s, pidfd));
         if (n < 0 && errno != EINTR)
             return kill_all(s, SANDBOX_SIGNALED);
+        if (n > 0 && (p[3].revents & POLLIN))
+            sandbox_devices_answer(s->devices);
+        else if (n > 0 && p[3].revents)
+            close(steal_fd(&s->devices)); /* nobody is left who could ask */
         if (n > 0 && p[2].revents && !relay_log(s))
             p[2].fd = -1;
         if (n > 0 && p[1].revents && !read_report(s))
@@ -249,9 +271,11 @@ static int judge(const struct watching *s, struct sandbox_outcome *ret, struct e
 
 int sandbox_watch(const struct sandbox_watch *w, struct sandbox_outcome *ret, struct err *err)
 {
-    struct watching s = {.w = w, .start = clock_mono_ms(), .oom_before = oom_kills()};
+    struct watching s = {
+        .w = w, .start = clock_mono_ms(), .oom_before = oom_kills(), .devices = -1};
     cleanup_close int pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
     watch_until_dead(&s, pidfd);
+    closep(&s.devices);
     while (waitpid(w->pid, NULL, 0) < 0 && errno == EINTR)
         ;
     if (!sandbox_ability()->pid)

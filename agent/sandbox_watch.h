@@ -12,6 +12,7 @@ struct sandbox_watch {
     const struct sandbox_cgroup *cgroup;
     pid_t pid;             /* init, our child */
     int status_fd, log_fd; /* read ends; borrowed */
+    int sync_fd;           /* write end; borrowed */
 };
 
 /* Returns when init and all below it are dead and reaped. As sandbox_run. */

@@ -123,6 +123,31 @@ static void test_fails_to_reach_the_board(void **state)
     assert_true(strvec_has(&r.tail, "done"));
 }
 
+/* debootstrap makes these; a user namespace alone forbids it. */
+static void test_makes_harmless_devices(void **state)
+{
+    NEEDS_ROOT();
+    if (!sandbox_ability()->user)
+        skip();
+    cleanup_(run_done) struct run r = run(
+        "mkdir /d /d/e && cd /d && mknod null c 1 3 && chmod 666 null && echo lost >null && "
+        "stat -c '%F %t:%T %u %a' null; mknod -m 600 e/../../rnd c 1 8 && head -c 3 /rnd | wc -c; "
+        "ln -s / /d/root; mknod /d/root/zero c 1 5 && echo linked; mknod pipe p && echo pipe; "
+        "mknod null c 1 3 2>&1 | grep -o 'File exists'; "
+        "mknod sda b 8 0 && echo bad; mknod mem c 1 1 && echo bad; mknod console c 5 1 && echo "
+        "bad; "
+        "mknod /usr/null c 1 3 && echo bad; "
+        "for i in 1 2 3 4 5 6 7 8; do mknod /d/n$i c 1 3 & done; wait; ls /d | grep -c 'n[1-8]'");
+    assert_int_equal(r.status, 0);
+    assert_true(strvec_has(&r.tail, "character special file 1:3 0 666"));
+    assert_true(strvec_has(&r.tail, "3"));
+    assert_true(strvec_has(&r.tail, "linked"));
+    assert_true(strvec_has(&r.tail, "pipe"));
+    assert_true(strvec_has(&r.tail, "File exists"));
+    assert_true(strvec_has(&r.tail, "8"));
+    assert_false(strvec_has(&r.tail, "bad"));
+}
+
 static void test_kills_all_at_the_deadline(void **state)
 {
     NEEDS_ROOT();
@@ -180,6 +205,7 @@ int main(void)
         cmocka_unit_test(test_runs_and_tells_the_status),
         cmocka_unit_test(test_inherits_nothing),
         cmocka_unit_test(test_fails_to_reach_the_board),
+        cmocka_unit_test(test_makes_harmless_devices),
         cmocka_unit_test(test_kills_all_at_the_deadline),
         cmocka_unit_test(test_ends_with_its_program),
         cmocka_unit_test(test_pretends_to_be_32_bit),

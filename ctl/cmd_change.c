@@ -70,16 +70,26 @@ int cmd_poll(struct ctl *ctl)
     return CTL_OK;
 }
 
-int cmd_adopt(struct ctl *ctl)
+/* audit, adopt, restore: the command's name is the call's. */
+int cmd_repository(struct ctl *ctl)
 {
+    static const struct {
+        const char *name, *path, *done;
+    } calls[] = {{"audit", "/v1/repositories/audit", "being looked at"},
+                 {"adopt", "/v1/repositories/adopt", "what its tags name is taken for granted"},
+                 {"restore", "/v1/repositories/restore", "its tags are put back"}};
+    size_t i = 0;
+    while (!str_eq(calls[i].name, ctl->command))
+        i++;
     cleanup_(json_decrefp) json_t *answer = NULL;
-    int r = ctl_post(ctl, json_pack("{s:s}", "repository", ctl->args[0]), &answer,
-                     "/v1/repositories/adopt");
+    const char *repository = ctl->n_args ? ctl->args[0] : NULL;
+    int r =
+        ctl_post(ctl, json_pack("{s:s?}", "repository", repository), &answer, "%s", calls[i].path);
     if (r != CTL_OK)
         return r;
     if (ctl->json)
         return ctl_print_json(answer);
-    printf("%s: adopted as it is\n", j_str(answer, "repository"));
+    printf("%s: %s\n", repository ? repository : "all repositories", calls[i].done);
     return CTL_OK;
 }
 

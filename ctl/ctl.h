@@ -93,8 +93,8 @@ int cmd_boards(struct ctl *ctl);
 int cmd_sources(struct ctl *ctl);
 /* look at an upstream now. */
 int cmd_poll(struct ctl *ctl);
-/* let a stopped repository go on. */
-int cmd_adopt(struct ctl *ctl);
+/* audit, adopt, restore a repository. */
+int cmd_repository(struct ctl *ctl);
 /* check a configuration. */
 int cmd_check(struct ctl *ctl);
 

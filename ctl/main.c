@@ -152,10 +152,16 @@ static const struct command commands[] = {
     {"sources", cmd_sources, 0, 0, 0, "sources", "the upstream repositories that are watched", ""},
     {"poll", cmd_poll, 1, 1, 0, "poll SOURCE|IMAGE", "look at an upstream now",
      "A git hook can call this, so that a push need not wait for the next poll.\n"},
-    {"adopt", cmd_adopt, 1, 1, 0, "adopt REPOSITORY",
+    {"audit", cmd_repository, 0, 1, 0, "audit [REPOSITORY]",
+     "look now whether the tags that the farm owns are where it put them",
+     "What was moved or deleted by hand is said by sheafctl status, and put back where farm.yaml\n"
+     "says `enforce: true`.\n"},
+    {"adopt", cmd_repository, 1, 1, 0, "adopt REPOSITORY",
      "let a repository go on that stopped because a tag of it was moved by somebody else",
      "What its tags name now is taken for granted, and the next publication moves them on. The\n"
      "repository is written in full, as sheafctl status names it: registry.example.org/osf/web\n"},
+    {"restore", cmd_repository, 1, 1, 0, "restore REPOSITORY",
+     "let a stopped repository go on, and put its tags back", ""},
     {"check", cmd_check, 1, 1, 0, "check FILE", "is this farm.yaml good?",
      "Checks a configuration without taking it. Each error is one line: file:line:column: key: "
      "text.\n"},

@@ -105,18 +105,36 @@ void api_poll(struct http_call *call, void *data)
                            "no source or image '%.200s'; GET /v1/sources lists them", source);
 }
 
-void api_adopt(struct http_call *call, void *data)
+/* What a stopped, or audited, repository is asked for by name. */
+static void change_repository(struct coordinator *c, struct http_call *call, bool all,
+                              int (*change)(struct model *, const char *, struct err *))
 {
-    struct coordinator *c = data;
     const char *repository = NULL;
     cleanup_json json_t *body = body_of(c, call, "repository");
-    if (!body || !need_text(call, body, "repository", &repository))
+    const json_t *name = json_object_get(body, "repository");
+    bool everything = all && (!name || json_is_null(name));
+    if (!body || (!everything && !need_text(call, body, "repository", &repository)))
         return;
     struct err err = ERR_INIT;
-    if (model_on_adopt(coordinator_turn(c), repository, &err) < 0)
+    if (change(coordinator_turn(c), repository, &err) < 0)
         refuse(call, "repository", &err);
     else
-        coordinator_reply(c, call, 200, json_pack("{s:s}", "repository", repository));
+        coordinator_reply(c, call, all ? 202 : 200, json_pack("{s:s?}", "repository", repository));
+}
+
+void api_adopt(struct http_call *call, void *data)
+{
+    change_repository(data, call, false, model_on_adopt);
+}
+
+void api_restore(struct http_call *call, void *data)
+{
+    change_repository(data, call, false, model_on_restore);
+}
+
+void api_audit(struct http_call *call, void *data)
+{
+    change_repository(data, call, true, model_on_audit);
 }
 
 /* ---- boards ---- */

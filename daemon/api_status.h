@@ -43,6 +43,10 @@ void api_add_board(struct http_call *call, void *data);
 void api_check(struct http_call *call, void *data);
 /* POST /v1/repositories/adopt */
 void api_adopt(struct http_call *call, void *data);
+/* POST /v1/repositories/restore */
+void api_restore(struct http_call *call, void *data);
+/* POST /v1/repositories/audit */
+void api_audit(struct http_call *call, void *data);
 
 /* ---- api_command.c ---- */
 /* POST /v1/tracks/{id}/VERB, /v1/jobs/{key}/retry, /v1/freeze, /v1/thaw */

@@ -16,6 +16,7 @@ static struct farm *default_farm(void)
     farm->listen_socket = xstrdup("/run/sheaf/sheafd.sock");
     farm->poll_ms = 5 * MINUTE;
     farm->base_poll_ms = 15 * MINUTE;
+    farm->audit_ms = 6 * 60 * MINUTE;
     farm->git_timeout_ms = 10 * MINUTE;
     farm->timeout_ms = 60 * MINUTE;
     farm->lease_term_ms = 90 * SECOND;

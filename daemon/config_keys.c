@@ -229,6 +229,7 @@ static const struct config_key farm_keys[] = {
     CONFIG_KEY("state", config_string, struct farm, state, &absolute),
     CONFIG_KEY("poll", config_duration, struct farm, poll_ms, &poll_range),
     CONFIG_KEY("base-poll", config_duration, struct farm, base_poll_ms, &poll_range),
+    CONFIG_KEY("audit", config_duration, struct farm, audit_ms, &poll_range),
     CONFIG_KEY("git-timeout", config_duration, struct farm, git_timeout_ms, &timeout_range),
     CONFIG_KEY("timeout", config_duration, struct farm, timeout_ms, &timeout_range),
     CONFIG_KEY("lease-term", config_duration, struct farm, lease_term_ms, &lease_range),

@@ -292,6 +292,9 @@ static void start_effect(struct coordinator *c, struct effect *e)
     case EFFECT_RETAIN:
         publish_start(c->publisher, e);
         return;
+    case EFFECT_AUDIT:
+        audit_begin(c->auditor, e);
+        return;
     case EFFECT_LEASE:
         logs_touch(c->logs, e->lease);
         if (e->ended)
@@ -334,6 +337,15 @@ void coordinator_on_published(void *data, const struct publish_outcome *o)
         model_on_publication_step(m, o->publication, o->step, last);
     else
         model_on_publication_failed(m, o->publication, o->step, o->failure, o->platform, o->error);
+}
+
+void coordinator_on_audited(void *data, const struct audit_outcome *o)
+{
+    struct model *m = coordinator_turn(data);
+    if (o->error)
+        model_on_audit_failed(m, o->repository, o->error);
+    else
+        model_on_audited(m, o->repository, o->tags, o->n);
 }
 
 void coordinator_on_resolved(void *data, const struct resolve_outcome *o)

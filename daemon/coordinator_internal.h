@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/wire.h"
+#include "daemon/audit.h"
 #include "daemon/coordinator.h"
 #include "daemon/gateway.h"
 #include "daemon/logs.h"
@@ -39,6 +40,7 @@ struct coordinator {
     struct registries *registries;
     struct publisher *publisher;
     struct resolver *resolver;
+    struct auditor *auditor;
     struct upstream *upstream;
     struct logs *logs;
     struct gateway *gateway;
@@ -72,5 +74,7 @@ void coordinator_on_check(uv_check_t *check);
 void coordinator_on_idle(uv_idle_t *idle);
 /* A publisher's step has ended. */
 void coordinator_on_published(void *data, const struct publish_outcome *outcome);
+/* An audit has ended. */
+void coordinator_on_audited(void *data, const struct audit_outcome *outcome);
 /* A look at an outside base has ended. */
 void coordinator_on_resolved(void *data, const struct resolve_outcome *outcome);

@@ -279,6 +279,7 @@ static int start_parts(struct coordinator *c, struct err *err)
         return r;
     c->publisher = publisher_new(c->loop, c->registries, coordinator_on_published, c);
     c->resolver = resolver_new(c->registries, coordinator_on_resolved, c);
+    c->auditor = auditor_new(c->loop, c->registries, coordinator_on_audited, c);
     struct gateway_hooks hooks = {gateway_lookup, gateway_registry, c};
     c->gateway = gateway_new(&hooks);
     if ((r = upstream_new(c, &c->upstream, err)) < 0)
@@ -336,6 +337,7 @@ static void on_server_stopped(void *ctx)
     gateway_free(c->gateway);
     publisher_free(c->publisher);
     resolver_free(c->resolver);
+    auditor_free(c->auditor);
     upstream_free(c->upstream);
     registries_free(c->registries);
     logs_free(c->logs);

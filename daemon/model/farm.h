@@ -154,6 +154,8 @@ struct farm {
 
     int64_t poll_ms;             /* default of the sources, 5 min */
     int64_t base_poll_ms;        /* between looks at a base from outside, default 15 min */
+    int64_t audit_ms;            /* between looks at the tags that we own; 0: only on request;
+                                    default 6 h */
     int64_t git_timeout_ms;      /* of one git operation, default 10 min */
     int64_t timeout_ms;          /* default of the images, 1 h */
     int64_t lease_term_ms;       /* without a poll, after which a lease is lost; default 90 s */

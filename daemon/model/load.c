@@ -1,4 +1,5 @@
 /* From rows to objects, and what a start, a reload and time make of them. */
+#include "daemon/model/audit.h"
 #include "daemon/model/estimate.h"
 #include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
@@ -201,7 +202,9 @@ static void link_attempts(struct model *m)
         a->due = m->mono + m->farm->lease_term_ms;
         a->granted_mono = m->mono;
         a->sent = true;
-        a->cancel = a->job->state == JOB_CANCELLED;
+        /* one that is not lost and whose job waits was told to stop before the job was wanted again */
+        a->cancel = a->job->state == JOB_CANCELLED ||
+                    (a->job->state == JOB_WANTED && a->state != ATTEMPT_LOST);
         model_timer(m, a->due);
         if (a->job->attempt == a->id)
             a->job->live = a;
@@ -242,6 +245,10 @@ static void link_repositories(struct model *m)
         struct repository *r = model_repository(m, image->repository);
         cleanup_free char *key = xasprintf("stopped %s", image->repository);
         str_replace(&r->stopped, model_setting(m, key));
+        cleanup_free char *restoring = xasprintf("restoring %s", image->repository);
+        cleanup_free char *adopting = xasprintf("adopting %s", image->repository);
+        r->restoring = model_setting(m, restoring);
+        r->adopting = model_setting(m, adopting);
         r->listed = true;
     }
     for (struct repository *r = m->repositories; r; r = r->hh.next) {
@@ -250,6 +257,13 @@ static void link_repositories(struct model *m)
     }
     if (changed)
         owners_changed(m);
+}
+
+/* farm.yaml says which tags are put back. */
+static void judge_audits(struct model *m)
+{
+    for (struct repository *r = m->repositories; r; r = r->hh.next)
+        audit_judge(m, r);
 }
 
 /* Before planning: a failed job whose delay is not over is not tried again. */
@@ -289,6 +303,8 @@ void model_start(struct model *m)
     link_repositories(m);
     link_publications(m);
     resume_waits(m);
+    judge_audits(m);
+    audit_start(m);
     boards_away(m);
     for (struct source *s = m->sources; s; s = s->hh.next)
         track_discover(m, s, false); /* farm.yaml may have changed meanwhile */
@@ -306,6 +322,8 @@ void model_on_config(struct model *m, const struct farm *farm)
     link_tracks(m, old);
     link_repositories(m);
     hold_apply(m);
+    judge_audits(m);
+    audit_start(m);
     for (struct source *s = m->sources; s; s = s->hh.next)
         track_discover(m, s, false);
     track_maintain(m);
@@ -334,5 +352,6 @@ void model_on_timer(struct model *m)
     board_timer(m);
     publication_timer(m);
     retain_timer(m);
+    audit_timer(m);
     waits_due(m);
 }

@@ -84,6 +84,7 @@ enum effect_kind {
     EFFECT_RESOLVE_BASE, /* look an outside base up: model_on_base */
     EFFECT_PUBLISH,      /* one step of a publication: model_on_publication_step */
     EFFECT_RETAIN,       /* point a retention tag to a manifest: model_on_retained */
+    EFFECT_AUDIT,        /* what tags of a repository name now: model_on_audited */
     EFFECT_LEASE,        /* a lease was granted or has ended: for logs and the gateway */
 };
 
@@ -118,7 +119,7 @@ struct effect {
     char *digest, *media_type, *bytes; /* the index */
     VEC(struct effect_child) children;
     /* PUBLISH_INDEX: the retention tag to PUT it under, if it has one; PUBLISH_TAG: of one rank, at least one;
-     * PUBLISH_VERIFY: all; RETAIN: one */
+     * PUBLISH_VERIFY: all; RETAIN: one; AUDIT: what is expected */
     VEC(struct effect_tag) tags;
     strvec known; /* PUBLISH_TAG: digests that the tag may name now */
     bool adopt;   /* PUBLISH_TAG: any other one too, a person said so */
@@ -245,6 +246,18 @@ void model_on_retained(struct model *m, const char *repository, const char *name
 void model_on_retain_failed(struct model *m, const char *repository, const char *name,
                             const char *digest, enum publish_failure failure, const char *error);
 
+/* What an audit saw of one tag. */
+struct audited {
+    const char *tag;
+    const char *expected; /* as the effect said */
+    const char *found;    /* the digest that it names; NULL: there is no such tag */
+};
+/* EFFECT_AUDIT is done. */
+void model_on_audited(struct model *m, const char *repository, const struct audited *tags,
+                      size_t n);
+/* EFFECT_AUDIT failed; it is repeated later. */
+void model_on_audit_failed(struct model *m, const char *repository, const char *error);
+
 /* ---- boards and leases (lease.c); `token` names the request that an EFFECT_REPLY answers ---- */
 
 /* Makes a board known, or gives it a new secret, of which `secret_hash` is the digest. */
@@ -338,6 +351,10 @@ int model_on_cancel_build(struct model *m, int64_t build, struct err *err);
 int model_on_cancel_job(struct model *m, const char *key, struct err *err);
 /* Lets a stopped repository go on: what its tags name now is taken for granted. */
 int model_on_adopt(struct model *m, const char *repository, struct err *err);
+/* Lets a stopped repository go on: what its tags should name is put back. */
+int model_on_restore(struct model *m, const char *repository, struct err *err);
+/* Audits a repository now; NULL: all of them. */
+int model_on_audit(struct model *m, const char *repository, struct err *err);
 
 /* ---- views: JSON for the status endpoint; the caller owns the answer ---- */
 

@@ -225,6 +225,9 @@ void child_found(struct model *m, const struct track *t, const char *digest);
 /* ---- retain.c ---- */
 /* Takes a loaded place into the model, after its track. -EINVAL when it makes no sense. */
 int retain_load(struct model *m, struct retention *r);
+/* An audit saw what the place names: it is brought about again if that is something else. */
+void retain_audited(struct model *m, const char *repository, const char *name, const char *expected,
+                    const char *found);
 /* Asks for what is wanted and not known to be done, after loading. */
 void retain_start(struct model *m);
 /* Asks again for what is due. */

@@ -7,6 +7,7 @@
  *                    a child is not there: abandoned, and the child's job is wanted again;
  *                    superseded before the first tag's PUT is journalled: abandoned;
  *                    a tag names what the store does not know: abandoned, and the repository stops */
+#include "daemon/model/audit.h"
 #include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
@@ -187,6 +188,9 @@ static void add_known(struct effect *e, const struct repository *r)
         VEC_FOREACH (&(*p)->child, c)
             strvec_add(&e->known, c->digest);
     }
+    VEC_FOREACH (&r->tags, tag)
+        if ((*tag)->adopted)
+            strvec_add(&e->known, (*tag)->adopted);
 }
 
 static enum publish_step step_of(const struct publication *p)
@@ -230,7 +234,7 @@ void publication_go_on(struct model *m, struct publication *p)
                 effect_add_tag(e, *pt);
         add_known(e, model_repository(m, p->repository));
         cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
-        e->adopt = model_setting(m, adopted) != NULL;
+        e->adopt = model_setting(m, adopted) || model_repository(m, p->repository)->restoring;
     } else if (e->step == PUBLISH_VERIFY) {
         VEC_FOREACH (&p->tags, pt)
             effect_add_tag(e, *pt);
@@ -312,8 +316,10 @@ static void verified(struct model *m, struct publication *p)
     model_plan_later(m, t);
     if (first)
         track_first_published(m, t);
-    VEC_FOREACH (&model_repository(m, p->repository)->tracks, other)
+    struct repository *r = model_repository(m, p->repository);
+    VEC_FOREACH (&r->tracks, other)
         publication_prune(m, *other);
+    audit_judge(m, r);
 }
 
 /* ---- tags ---- */
@@ -344,6 +350,7 @@ void tag_add(struct model *m, struct tag *tag)
     tag->hash_key = xasprintf("%s:%s", tag->repository, tag->name);
     HASH_ADD_KEYPTR(hh, m->tags, tag->hash_key, strlen(tag->hash_key), tag);
     model_node(m, tag->repository, tag->name)->current = tag;
+    vec_push(&model_repository(m, tag->repository)->tags, tag);
 }
 
 static void tag_moved(struct model *m, struct publication *p, struct publication_tag *pt)
@@ -356,6 +363,10 @@ static void tag_moved(struct model *m, struct publication *p, struct publication
     tag->publication = p->id;
     tag->generation = p->generation;
     tag->shown = p;
+    tag->put_back = false;
+    str_replace(&tag->found, NULL);
+    str_replace(&tag->adopted, NULL);
+    model_repository(m, p->repository)->changes++;
     model_touch(m, tag);
     VEC_FOREACH (&model_node(m, p->repository, pt->tag)->dependents, t)
         model_plan_later(m, *t);
@@ -470,24 +481,6 @@ void model_on_publication_failed(struct model *m, int64_t publication, enum publ
         p->retry_due = m->mono + model_backoff(p->failures);
         model_timer(m, p->retry_due);
     }
-}
-
-int model_on_adopt(struct model *m, const char *repository, struct err *err)
-{
-    struct repository *r = NULL;
-    HASH_FIND_STR(m->repositories, repository, r);
-    if (!r)
-        return err_set(err, -ENOENT,
-                       "the farm publishes to no repository '%.200s'; GET /v1/images names them",
-                       repository);
-    cleanup_free char *stopped = xasprintf("stopped %s", repository);
-    cleanup_free char *adopted = xasprintf("adopted %s", repository);
-    if (r->stopped)
-        model_set_setting(m, adopted, r->stopped);
-    model_set_setting(m, stopped, NULL);
-    str_replace(&r->stopped, NULL);
-    plan_repository(m, repository);
-    return 0;
 }
 
 void publication_timer(struct model *m)

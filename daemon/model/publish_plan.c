@@ -18,25 +18,28 @@ static void copy_child(childvec *to, const struct child *c)
                                 .size = c->size});
 }
 
-/* Equal output is an equal content digest: then the old manifest is kept, unless the packing changed. */
+/* Equal output is an equal content digest: then the old manifest is kept, unless the packing changed. NULL: the new
+ * one. */
+static const struct child *same_output(const struct track *t, const struct build_job *bj)
+{
+    const struct child *old = t->last ? publication_child(t->last, bj->platform) : NULL;
+    bool same = old && !old->lost && str_eq(old->content, bj->job->content_digest) &&
+                str_eq(old->packing, key_packing(t->image));
+    return same ? old : NULL;
+}
+
 static void add_child(childvec *to, const struct track *t, const struct build_job *bj)
 {
     const struct job *j = bj->job;
-    const struct child *old = t->last ? publication_child(t->last, bj->platform) : NULL;
-    const char *packing = key_packing(t->image);
-    if (old && !old->lost && str_eq(old->content, j->content_digest) &&
-        str_eq(old->packing, packing)) {
-        copy_child(to, old);
-        return;
-    }
+    const struct child *old = same_output(t, bj);
     struct child c = {.platform = bj->platform,
                       .digest = j->manifest_digest,
                       .media_type = j->manifest_media_type,
                       .content = j->content_digest,
                       .key = j->key,
-                      .packing = (char *)(uintptr_t)packing,
+                      .packing = (char *)(uintptr_t)key_packing(t->image),
                       .size = j->manifest_size};
-    copy_child(to, &c);
+    copy_child(to, old ? old : &c);
 }
 
 static const struct build_job *succeeded_job(const struct track *t, enum platform p)
@@ -66,14 +69,14 @@ static void children_wanted(struct model *m, struct track *t, childvec *to)
 
 void publish_keep(struct model *m, struct track *t)
 {
-    childvec built = {0};
-    VEC_FOREACH (&t->current->jobs, bj)
-        if ((*bj)->job->state == JOB_SUCCEEDED)
-            add_child(&built, t, *bj);
     const char *error;
-    VEC_FOREACH (&built, c)
-        retain_child(m, t, c->platform, c->digest, &error);
-    children_done(&built);
+    VEC_FOREACH (&t->current->jobs, bj) {
+        if ((*bj)->job->state != JOB_SUCCEEDED)
+            continue;
+        const struct child *old = same_output(t, *bj);
+        retain_child(m, t, (*bj)->platform, old ? old->digest : (*bj)->job->manifest_digest,
+                     &error);
+    }
 }
 
 /* Whether the registry keeps all of them; says what is missing otherwise. */
@@ -171,7 +174,8 @@ bool publish_contends(struct model *m, const struct track *owner, const struct t
 static bool differs(const struct tag_node *n, const childvec *children)
 {
     const struct publication *p = n->current ? n->current->shown : NULL;
-    return !p || !children_equal(&p->child, children) || !str_eq(n->current->digest, p->digest);
+    return !p || n->current->put_back || !children_equal(&p->child, children) ||
+           !str_eq(n->current->digest, p->digest);
 }
 
 /* The tags that have to move so that each names `children`; returns how many are owned at all. */
@@ -378,24 +382,39 @@ static bool keeps(struct model *m, const struct track *t, const struct tag_node 
     return incumbent(t, n) || (n->current && !t->pinned && owns(m, t, n, &why));
 }
 
-/* What the tags should name whatever is built: NULL where that is for the plan to say. */
-static struct publication *return_target(struct model *m, const struct track *t)
+/* Whether somebody moved a tag of its, which is to be put back whatever the build does. */
+static bool to_put_back(const struct track *t)
+{
+    VEC_FOREACH (&t->claims, n)
+        if (incumbent(t, *n) && (*n)->current->put_back)
+            return true;
+    return false;
+}
+
+/* What the tags should name whatever is built: where that is for the plan to say. */
+static struct publication *return_target(struct model *m, const struct track *t, bool *only_broken)
 {
     if (!t->image || t->retired)
         return NULL;
     if (t->pinned)
         return hold_pinned(m, t);
-    return (t->deleted || t->dormant || t->out_of_bounds) && !held(m, t) ? t->last : NULL;
+    if ((t->deleted || t->dormant || t->out_of_bounds) && !held(m, t))
+        return t->last;
+    bool broken = t->state != TRACK_PUBLISHING && to_put_back(t) && t->last && !t->last->error;
+    *only_broken = true;
+    return broken ? t->last : NULL;
 }
 
 bool plan_return(struct model *m, struct track *t)
 {
-    struct publication *target = return_target(m, t);
+    bool only_broken = false;
+    struct publication *target = return_target(m, t, &only_broken);
     if (!target)
         return false;
     cleanup_strvec strvec move = {0};
     VEC_FOREACH (&t->claims, n)
-        if (keeps(m, t, *n) && differs(*n, &target->child))
+        if (keeps(m, t, *n) && differs(*n, &target->child) &&
+            (!only_broken || (*n)->current->put_back))
             strvec_add(&move, (*n)->tag);
     if (!move.n)
         return false;

@@ -43,6 +43,9 @@ enum reason_code {
     REASON_SOURCE_AWAY,
     REASON_REGISTRY_AWAY,
     REASON_TAG_CONFLICT,
+    REASON_TAG_MOVED,          /* somebody moved a tag of ours by hand */
+    REASON_TAG_DELETED,        /* somebody deleted one */
+    REASON_RESTORING,          /* a person asked that a repository's tags are put back */
     REASON_REPOSITORY_STOPPED, /* a tag of ours names an index that the store does not know */
     REASON_JOB_FAILED,
     REASON_SUPERSEDED,

@@ -330,6 +330,18 @@ void retain_index_drop(struct model *m, const struct publication *p)
     model_touch(m, r);
 }
 
+void retain_audited(struct model *m, const char *repository, const char *name, const char *expected,
+                    const char *found)
+{
+    struct retention *r = find_place(m, repository, name);
+    if (!r || !str_eq(r->digest, expected) || str_eq(found, expected) || r->asked)
+        return;
+    str_replace(&r->digest, NULL);
+    model_touch(m, r);
+    if (r->wanted)
+        want(m, r, r->wanted);
+}
+
 void retain_start(struct model *m)
 {
     for (struct retention *r = m->places; r; r = r->hh.next) {

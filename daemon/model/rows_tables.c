@@ -195,6 +195,7 @@ static const struct column publication_tag_columns[] = {
 static const struct column tag_columns[] = {
     TEXT(tag, repository), TEXT(tag, name),      TEXT_AS(tag, track_id, "track"),
     INT(tag, publication), INT(tag, generation), TEXT(tag, digest),
+    TEXT(tag, found),      TEXT(tag, adopted),
 };
 static const struct column board_columns[] = {
     TEXT(board, name),   TEXT(board, secret_hash),

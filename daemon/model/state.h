@@ -379,6 +379,9 @@ struct tag {
     int64_t publication;
     int64_t generation;
     char *digest;
+    char *found;   /* what an audit found instead; "": nothing; NULL: as it should be */
+    char *adopted; /* what a person took for granted in its place; NULL: nothing */
+    bool put_back; /* live: it, or a tag of one of its architectures, is to be put back */
     char *hash_key;
     struct publication *shown; /* weak: that of `publication` */
     UT_hash_handle hh;
@@ -405,9 +408,17 @@ struct retention {
 
 struct repository {
     char *name;
-    bool owned;    /* an image publishes here */
-    bool listed;   /* the same, while a new farm.yaml is being linked */
-    char *stopped; /* why nothing is published here until a person decides; NULL: it is */
+    bool owned;        /* an image publishes here */
+    bool listed;       /* the same, while a new farm.yaml is being linked */
+    char *stopped;     /* why nothing is published here until a person decides; NULL: it is */
+    bool restoring;    /* a person asked that its tags are put back */
+    bool restore_seen; /* and an audit has said which; live */
+    bool
+        adopting; /* a person asked that what its tags name is taken for granted, at the next audit */
+    int64_t audit_due, audit_failures; /* audit_due 0: none pending */
+    int64_t changes,
+        audit_mark; /* of its tags, ever; when the audit that is under way was asked for */
+    VEC(struct tag *) tags;
     struct publication *running; /* one at a time */
     VEC(struct publication *) publications;
     VEC(struct track *) tracks;
@@ -488,6 +499,8 @@ struct model {
     jobvec backing_off;                   /* wanted and failed jobs that wait for their time */
     VEC(struct slot *) behind;            /* slots that wait for their deadline */
     VEC(struct retention *) unkept;       /* places that do not name yet what they should */
+    bool auditing;                        /* an EFFECT_AUDIT is under way */
+    int64_t audit_next;                   /* no audit is due before */
     int retaining;                        /* EFFECT_RETAINs under way */
     VEC(struct context *) unread;         /* contexts to ask for again when their time comes */
     jobvec stranded;                      /* wanted jobs that no board that is there could run */

@@ -1,5 +1,6 @@
 /* What people see of jobs, boards and the farm as a whole; docs/api.md says what each member means. */
 #include "common/json.h"
+#include "daemon/model/audit.h"
 #include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/view.h"
@@ -142,7 +143,18 @@ static void attend_stale(json_t *list, const struct track *t)
     }
 }
 
-static json_t *attention(const struct model *m)
+static void attend_tags(struct model *m, json_t *list)
+{
+    for (const struct tag *tag = m->tags; tag; tag = tag->hh.next) {
+        if (!tag->found)
+            continue;
+        cleanup_free char *text = audit_text(m, tag);
+        attend(list, "tag", tag->hash_key,
+               reason_names[*tag->found ? REASON_TAG_MOVED : REASON_TAG_DELETED], text);
+    }
+}
+
+static json_t *attention(struct model *m)
 {
     json_t *list = json_array();
     for (const struct track *t = m->tracks; t; t = t->hh.next)
@@ -165,6 +177,11 @@ static json_t *attention(const struct model *m)
         if (r->stopped)
             attend(list, "repository", r->name, reason_names[REASON_REPOSITORY_STOPPED],
                    r->stopped);
+    for (const struct repository *r = m->repositories; r; r = r->hh.next)
+        if (r->restoring)
+            attend(list, "repository", r->name, reason_names[REASON_RESTORING],
+                   "its tags are put back, whatever they name");
+    attend_tags(m, list);
     return list;
 }
 

@@ -8,7 +8,7 @@ import re
 import urllib.error
 import urllib.request
 
-from procs import Process, free_port, wait_for
+from procs import Process, free_port, run, wait_for
 
 INDEX_TYPES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFEST_TYPES = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
@@ -47,6 +47,14 @@ http: {{addr: "{self.host}"}}
 
     def stop(self):
         return self.process.stop()
+
+    def collect(self):
+        """Debian's own collector deletes every manifest that no tag names, and what only those named. The registry is
+        stopped meanwhile, as its manual asks."""
+        self.stop()
+        said = run(["docker-registry", "garbage-collect", "--delete-untagged", self.config]).stdout
+        self.start()
+        return said
 
     def request(self, method, path, headers=None, body=None):
         """One request: (status, headers, body). Status 0 where nobody answers."""

@@ -55,6 +55,25 @@ static int adopt(struct sim *s, unsigned b, unsigned c, struct err *err)
     return model_on_adopt(sim_turn(s), r->name, err);
 }
 
+static int restore(struct sim *s, unsigned b, unsigned c, struct err *err)
+{
+    const struct repository *r = pick(s->m->repositories, b);
+    for (const struct repository *o = s->m->repositories; o; o = o->hh.next)
+        r = o->stopped ? o : r;
+    if (!r)
+        return err_set(err, -1, "no repository");
+    sim_say(s, "a person restores %s", r->name);
+    if (r->stopped)
+        covered(COVERED_RESTORED);
+    return model_on_restore(sim_turn(s), r->name, err);
+}
+
+static int audit(struct sim *s, unsigned b, unsigned c, struct err *err)
+{
+    sim_say(s, "a person asks for an audit");
+    return model_on_audit(sim_turn(s), NULL, err);
+}
+
 /* ---- commands by name (model_on_command) ---- */
 
 static int give(struct sim *s, const struct command *c, struct err *err)
@@ -140,6 +159,7 @@ static const struct {
 } commands[] = {
     {.weight = 4, .run = rebuild},          {.weight = 4, .run = cancel_build},
     {.weight = 2, .run = cancel_job},       {.weight = 5, .run = adopt},
+    {.weight = 1, .run = restore},          {.weight = 2, .run = audit},
     {.weight = 6, .verb = COMMAND_HOLD},    {.weight = 6, .verb = COMMAND_RELEASE},
     {.weight = 2, .verb = COMMAND_FREEZE},  {.weight = 3, .verb = COMMAND_THAW},
     {.weight = 4, .verb = COMMAND_PIN},     {.weight = 4, .verb = COMMAND_ROLLBACK},

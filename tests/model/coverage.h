@@ -36,6 +36,8 @@
     X(CHILD_MISSING, "children missing from the registry")                                         \
     X(STOPPED, "repositories stopped")                                                             \
     X(ADOPTED, "repositories adopted")                                                             \
+    X(RESTORED, "repositories restored")                                                           \
+    X(AUDITED, "audits")                                                                           \
     X(MOVED_TAGS, "tags moved")                                                                    \
     X(RETAINED, "retention tags moved")                                                            \
     X(PRUNED, "publications pruned")                                                               \

@@ -323,6 +323,22 @@ static void execute_unseen(struct sim *s, const struct effect *e)
         execute(s, e, &done);
 }
 
+static void audit(struct sim *s, const struct effect *e, bool fail)
+{
+    struct registry_repository *repo = registry_repository(&s->registry, e->repository);
+    if (fail || s->registry.away) {
+        model_on_audit_failed(sim_turn(s), e->repository, "the registry is away");
+        return;
+    }
+    VEC(struct audited) seen = {0};
+    VEC_FOREACH (&e->tags, tag)
+        vec_push(&seen, (struct audited){tag->tag, tag->digest, registry_tag(repo, tag->tag)});
+    sim_say(s, "an audit of %s", e->repository);
+    covered(COVERED_AUDITED);
+    model_on_audited(sim_turn(s), e->repository, seen.items, seen.n);
+    vec_free(&seen);
+}
+
 void op_run(struct sim *s, size_t at, enum op_way way)
 {
     if (at >= s->ops.n)
@@ -339,6 +355,9 @@ void op_run(struct sim *s, size_t at, enum op_way way)
         break;
     case EFFECT_RESOLVE_BASE:
         resolve(s, &op, way == OP_FAILED || way == OP_ANSWER_LOST);
+        break;
+    case EFFECT_AUDIT:
+        audit(s, &op.effect, way == OP_FAILED || way == OP_ANSWER_LOST);
         break;
     default:
         run_publish(s, &op, way);

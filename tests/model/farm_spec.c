@@ -147,7 +147,8 @@ static struct farm_image build_image(const struct farm_spec *spec, unsigned n)
                            .compression = i->zstd ? FARM_COMPRESSION_ZSTD : FARM_COMPRESSION_GZIP,
                            .timeout_ms = 3600000,
                            .emulated = i->emulated,
-                           .hold = i->hold};
+                           .hold = i->hold,
+                           .enforce = spec->seed % 3 == 0};
     f.context = xasprintf("%s%s", image_name(n), i->per_arch ? "/$alpine_arch" : "");
     f.dockerfile = i->rootfs ? NULL : xstrdup("Dockerfile");
     f.script = i->rootfs ? xasprintf("./mk %u", i->script) : NULL;
@@ -176,6 +177,8 @@ struct farm *farm_spec_build(const struct farm_spec *spec)
     f->keep = 3;
     f->poll_ms = 300000;
     f->base_poll_ms = 900000;
+    f->audit_ms = spec->seed % 2 ? 3600000 : 0;
+    f->enforce = spec->seed % 3 == 0;
     f->lease_term_ms = spec->lease_term_ms;
     f->timeout_ms = 3600000;
     for (unsigned i = 0; i < MAX_IMAGES; i++)

@@ -45,7 +45,7 @@ static void schedule(struct http_request *r)
     uv_idle_start(&c->idle, on_idle);
 }
 
-static void finish(struct http_request *r)
+void http_request_finish(struct http_request *r)
 {
     r->finished = true;
     schedule(r);
@@ -55,7 +55,7 @@ void http_request_fail(struct http_request *r, int code, const char *what)
 {
     if (!r->finished)
         code = err_set(&r->err, code, "%s", what);
-    finish(r);
+    http_request_finish(r);
 }
 
 static void release_client(struct http_client *c)
@@ -152,7 +152,7 @@ void http_request_cancel(struct http_request *r)
         return;
     int code = err_set_retryable(&r->err, -ECANCELED, false, "cancelled");
     (void)code;
-    finish(r);
+    http_request_finish(r);
 }
 
 void http_request_resume(struct http_request *r)
@@ -208,7 +208,7 @@ static void conclude(struct http_request *r, CURLcode result)
         return;
     }
     http_request_answer(r);
-    finish(r);
+    http_request_finish(r);
 }
 
 /* Every finished transfer, not one a wake-up. */

@@ -39,6 +39,7 @@ struct http_request {
     struct err err;
     int64_t sent;
     size_t header_bytes;
+    size_t dropped;    /* bytes of an error's text beyond what is kept */
     bool pending_step; /* on client->pending */
     bool attached;     /* curl's multi has it */
     bool answered;     /* on_response was called */
@@ -50,6 +51,8 @@ struct http_request {
 /* Decides that a request ends with `code`, unless its end is decided already. Safe inside curl's
  * callbacks. */
 void http_request_fail(struct http_request *r, int code, const char *what);
+/* Decides that a request ends with the answer that it has. Safe inside curl's callbacks. */
+void http_request_finish(struct http_request *r);
 
 /* http_client_setup.c: makes the easy handle from the options; what is wrong with them fails the
  * request. */

@@ -7,6 +7,7 @@
 
 #define HEADER_BYTES_MAX (256 * 1024)
 #define ERROR_BODY_MAX   (64 * 1024)
+#define DROPPED_MAX      (1024 * 1024)
 #define MEMORY_LIMIT     (1024 * 1024)
 
 /* ---- the answer, as curl hands it over ---- */
@@ -100,7 +101,11 @@ static int keep_in_memory(struct http_request *r, const char *data, size_t n)
         limit = r->sink.limit ? r->sink.limit : MEMORY_LIMIT;
     if (ok && n > limit - b->n)
         return -EMSGSIZE;
-    strbuf_addn(b, data, n < limit - b->n ? n : limit - b->n);
+    size_t kept = n < limit - b->n ? n : limit - b->n;
+    strbuf_addn(b, data, kept);
+    /* An error's text is for people: one that does not end has said enough. */
+    if ((r->dropped += n - kept) > DROPPED_MAX)
+        http_request_finish(r);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 /* ---- the server's side: what each path answers ---- */
 
@@ -18,6 +19,16 @@ static void answer_big(int socket, size_t n)
     for (size_t done = 0; done < n; done += sizeof(block))
         tiny_answer(socket, "%.*s", (int)(n - done < sizeof(block) ? n - done : sizeof(block)),
                     block);
+}
+
+/* An error whose text does not end before the client has had enough. */
+static void answer_without_end(int socket)
+{
+    char block[8192];
+    memset(block, 'x', sizeof(block));
+    tiny_answer(socket, "HTTP/1.1 503 Busy\r\nConnection: close\r\n\r\n");
+    while (send(socket, block, sizeof(block), MSG_NOSIGNAL) > 0)
+        ;
 }
 
 static int handle(void *arg, int socket, const char *header, const char *body, size_t n)
@@ -50,7 +61,10 @@ static int handle(void *arg, int socket, const char *header, const char *body, s
     else if (strstr(header, " /flood "))
         for (int i = 0; i < 40000; i++)
             tiny_answer(socket, i ? "X-Filler: 0123456789\r\n" : "HTTP/1.1 200 OK\r\n");
-    return !strstr(header, " /short ") && !strstr(header, " /flood ");
+    else if (strstr(header, " /endless-error "))
+        answer_without_end(socket);
+    return !strstr(header, " /short ") && !strstr(header, " /flood ") &&
+           !strstr(header, " /endless-error ");
 }
 
 /* /hang waits until the client or the server's end closes the socket. */
@@ -204,6 +218,15 @@ static void test_memory_limit(void **state)
     cleanup_http_response struct http_response r =
         ask((struct http_options){.url = at("/big"), .sink = http_sink_memory(3000000)});
     assert_int_equal(r.body.n, 3000000);
+}
+
+/* The status counts, not how much is said about it. */
+static void test_endless_error(void **state)
+{
+    cleanup_http_response struct http_response r =
+        ask((struct http_options){.url = at("/endless-error")});
+    assert_int_equal(r.status, 503);
+    assert_in_range(r.body.n, 1024, 1024 * 1024);
 }
 
 static void test_header_limit(void **state)
@@ -477,6 +500,7 @@ int main(void)
         T(test_memory_limit),
         T(test_header_limit),
         T(test_interim_answer_is_forgotten),
+        T(test_endless_error),
         T(test_redirects),
         T(test_transport_errors),
         T(test_times),

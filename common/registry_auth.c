@@ -220,6 +220,7 @@ static void token_fetch(struct registry_token *t)
                                                 .done = on_token,
                                                 .arg = t,
                                                 .stall_ms = r->stall_ms,
+                                                .total_ms = DOCUMENT_MS,
                                                 .redirects = REDIRECTS_MAX,
                                                 .pin = own ? r->pin : NULL,
                                                 .ca_file = r->ca_file,
@@ -309,7 +310,10 @@ bool auth_challenged(struct registry_op *op, const struct http_response *respons
 {
     struct registry *r = op->registry;
     const char *bearer = challenge_of(response, "Bearer");
-    if (++op->renewals > RENEWALS_MAX || !registry_is_own(r, op->url))
+    /* Whoever was redirected to must not say where our credentials go. */
+    const char *answered = response->url ? response->url : op->url;
+    if (++op->renewals > RENEWALS_MAX || !registry_is_own(r, op->url) ||
+        !registry_is_own(r, answered))
         return false;
     if (bearer)
         return learn_bearer(op, bearer);

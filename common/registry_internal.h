@@ -8,7 +8,9 @@
 #include <uv.h>
 
 #define REDIRECTS_MAX 5
-#define RENEWALS_MAX  3 /* to learn the scheme, to replace a token, to ask for a wider scope */
+/* A document (a manifest, tags, a token) is here after so long, or it is not coming. */
+#define DOCUMENT_MS  (10 * 60 * 1000)
+#define RENEWALS_MAX 3 /* to learn the scheme, to replace a token, to ask for a wider scope */
 
 enum registry_scheme { SCHEME_UNKNOWN, SCHEME_NONE, SCHEME_BASIC, SCHEME_BEARER };
 

@@ -124,6 +124,9 @@ static void start_request(struct registry_op *op, const char *authorization)
     struct registry *r = op->registry;
     bool reads = strcmp(op->method, "GET") == 0 || strcmp(op->method, "HEAD") == 0;
     bool own = registry_is_own(r, op->url);
+    bool document =
+        op->call.sink.kind == HTTP_SINK_MEMORY && !op->raw.done &&
+        (op->call.body.kind == HTTP_BODY_NONE || op->call.body.kind == HTTP_BODY_MEMORY);
     struct http_options o = {
         .method = op->method,
         .url = op->url,
@@ -136,7 +139,7 @@ static void start_request(struct registry_op *op, const char *authorization)
         .arg = op,
         .stall_ms = op->raw.stall_ms ? op->raw.stall_ms : r->stall_ms,
         .connect_ms = op->raw.connect_ms,
-        .total_ms = op->raw.total_ms,
+        .total_ms = document ? DOCUMENT_MS : op->raw.total_ms,
         .once = op->call.alone,
         .redirects = reads ? REDIRECTS_MAX : 0,
         .pin = own ? r->pin : NULL,

@@ -152,7 +152,8 @@ static int64_t range_of(const struct http_response *response)
     int64_t from = 0, to = -1;
     if (range && str_starts(range, "bytes="))
         range += strlen("bytes=");
-    if (!range || sscanf(range, "%" SCNd64 "-%" SCNd64, &from, &to) != 2 || from != 0 || to < 0)
+    if (!range || sscanf(range, "%" SCNd64 "-%" SCNd64, &from, &to) != 2 || from != 0 || to < 0 ||
+        to == INT64_MAX)
         return -1;
     return to == 0 ? 0 : to + 1;
 }

@@ -107,6 +107,24 @@ def test_token_server_in_trouble(fake, client):
     client(fake.host, "user", "wrong").fails("EACCES", "get", "a/b", "1")
 
 
+def test_another_hosts_challenge_teaches_nothing(fake, client):
+    """Who is redirected to may ask for what it likes: it gets neither credentials nor a say in where they go."""
+    other = FakeRegistry()
+    try:
+        other.auth = fake.auth = "token"
+        fake.add_manifest("a/b", "1", MANIFEST, TEXT.encode())
+        tool = client(fake.host, "user", "secret")
+        tool.ok("get", "a/b", "1")
+        fake.fault("GET", "manifests", times=9, status=307, headers={"Location": f"{other.url}/v2/a/b/manifests/1"})
+        tool.fails("EACCES", "get", "a/b", "1")
+        assert other.count("GET", "manifests") and not other.count("GET", "/token")
+        fake.faults.clear()
+        tool.ok("get", "a/b", "1")
+        assert not other.count("GET", "/token")
+    finally:
+        other.close()
+
+
 # ---- too much, broken, away ----
 
 def test_too_many_requests(fake, client):

@@ -174,7 +174,7 @@ struct farm *farm_spec_build(const struct farm_spec *spec)
     f->registry_host = xstrdup(REGISTRY_HOST);
     add_platforms(&f->platforms, all_platforms);
     f->freeze = spec->freeze;
-    f->keep = 3;
+    f->keep = 1 + (int)(spec->seed % 3);
     f->poll_ms = 300000;
     f->base_poll_ms = 900000;
     f->audit_ms = spec->seed % 2 ? 3600000 : 0;

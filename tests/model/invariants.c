@@ -205,7 +205,9 @@ static void inv10_held_tags_stay(struct sim *s, const struct track *t, const str
     const struct publication *pinned = t->pinned ? publication_find(s->m, t->pinned) : NULL;
     bool pin = pinned && children_equal(&pinned->child, &p->child);
     bool promoted = t->promoted && t->promoted == p->build;
-    if (frozen_or_held(s, t) && !pin && !promoted)
+    /* A tag that somebody moved is put back: what it should name does not change. */
+    bool put_back = t->last && children_equal(&t->last->child, &p->child);
+    if (frozen_or_held(s, t) && !pin && !promoted && !put_back)
         sim_fail(s, __func__, "%s is held, and is published", t->id);
     if (t->pinned && !pin)
         sim_fail(s, __func__, "%s is pinned, and is published", t->id);

@@ -312,8 +312,9 @@ void inv09_garbage_is_garbage(struct sim *s)
             const struct manifest *m = registry_manifest(r, t->digest);
             if (!m)
                 sim_fail(s, __func__, "%s:%s names what is not there", r->name, t->name);
-            VEC_FOREACH (&m->children, child)
-                if (!registry_manifest(r, *child))
+            VEC_FOREACH (&m->children,
+                         child) /* a place that nothing needs may name what is left of an index */
+                if (t->name[0] != '_' && !registry_manifest(r, *child))
                     sim_fail(s, __func__, "%s:%s lacks a child", r->name, t->name);
         }
 }

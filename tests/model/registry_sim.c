@@ -93,8 +93,8 @@ static void free_manifest(struct registry_repository *r, struct manifest *m)
 static bool needed(struct registry_repository *r, const struct manifest *m)
 {
     for (struct registry_tag *t = r->tags; t; t = t->hh.next) {
-        const struct manifest *named = registry_manifest(r, t->digest);
-        if (named == m || (named && strvec_has(&named->children, m->digest)))
+        if (str_eq(t->digest,
+                   m->digest)) /* an index does not keep its children: distribution#3178 */
             return true;
     }
     return false;

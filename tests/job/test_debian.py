@@ -62,10 +62,11 @@ def emulated():
     emulation.stop()
 
 
-@pytest.mark.timeout(3000)
-@pytest.mark.parametrize("platform,arch", [("linux/arm64", "arm64"), ("linux/arm/v7", "armhf")])
-def test_foreign_build_root(bench, emulated, platform, arch):
-    """The whole way under qemu-user: build root, recipe, ELF check and test of a foreign platform."""
+@pytest.mark.timeout(1500)
+def test_foreign_build_root(bench, emulated):
+    """The whole way under qemu-user: build root, recipe, ELF check and test of a foreign platform. One is enough: to
+    install its packages takes minutes."""
+    platform, arch = "linux/arm/v7", "armhf"
     script = """set -e; mkdir -p $SHEAF_ROOTFS/bin $SHEAF_ROOTFS/lib; dpkg --print-architecture > $SHEAF_ROOTFS/arch
 cp /usr/bin/dpkg-architecture /tmp; for f in /bin/dash /bin/grep /bin/cat; do cp $f $SHEAF_ROOTFS/bin/; done
 for f in $(ldd /bin/dash /bin/grep | grep -o '/lib[^ ]*' | sort -u); do mkdir -p $SHEAF_ROOTFS$(dirname $f); cp -L $f $SHEAF_ROOTFS$f; done
@@ -74,7 +75,7 @@ ln -s dash $SHEAF_ROOTFS/bin/sh; test $SHEAF_DEBIAN_ARCH = $(dpkg --print-archit
     assert refused.kind == "infra" and "emulate" in refused.reason
     got = bench.run({}, script=script, platform=platform, options={"emulated": True}, test=f"grep -q {arch} /arch").ok()
     config = bench.config(got)
-    assert (config["architecture"], config["variant"]) == (("arm64", "v8") if arch == "arm64" else ("arm", "v7"))
+    assert (config["architecture"], config["variant"]) == ("arm", "v7")
     wrong = bench.run({"alien": (0o755, open("/bin/busybox", "rb").read())}, platform=platform, options={"emulated": True},
                       script="mkdir $SHEAF_ROOTFS; cp alien $SHEAF_ROOTFS/")
     assert wrong.kind == "rejected" and "alien" in wrong.reason

@@ -119,6 +119,8 @@ int ctl_post(struct ctl *ctl, json_t *body, json_t **ret, const char *fmt, ...)
     struct http_options options = options_for(ctl, "POST", url);
     options.headers = (const char *const[]){"Content-Type: application/json", NULL};
     options.body = http_body_memory(text, strlen(text));
+    if (str_eq(path, "/v1/what-if"))
+        options.stall_ms = HTTP_FOREVER; /* much may follow */
     return request(ctl, &options, ret);
 }
 

@@ -104,6 +104,8 @@ int cmd_check(struct ctl *ctl)
     if (r != CTL_OK)
         return r;
     bool ok = j_true(answer, "ok");
+    if (ok && ctl->against_running)
+        return ctl_against_running(ctl, path);
     if (ctl->json) {
         ctl_print_json(answer);
         return ok ? CTL_OK : CTL_FAILED;

@@ -13,6 +13,8 @@ enum {
     CTL_USAGE = 2,     /* the command line makes no sense */
     CTL_NOT_FOUND = 3, /* no such track, build, job, board or source */
     CTL_AWAY = 4,      /* no coordinator answers */
+    CTL_WORSE =
+        5, /* check --against-running: the file is good, and something would be worse with it */
 };
 
 struct ctl {
@@ -28,6 +30,9 @@ struct ctl {
     const char *platform, *track, *file, *attempt, *reason;
     bool quiet_away; /* a coordinator that does not answer has been told of */
     long limit, before;
+    const char *ref;
+    json_t *paths; /* a list */
+    bool lost, against_running;
 };
 
 /* ctl/client.c */
@@ -97,6 +102,13 @@ int cmd_poll(struct ctl *ctl);
 int cmd_repository(struct ctl *ctl);
 /* check a configuration. */
 int cmd_check(struct ctl *ctl);
+/* what an event would cause. */
+int cmd_what_if(struct ctl *ctl);
+
+/* ctl/cmd_what_if.c */
+
+/* Prints what the farm.yaml at the absolute path would cause. CTL_WORSE: something would be worse. */
+int ctl_against_running(struct ctl *ctl, const char *path);
 
 /* ctl/cmd_command.c */
 

@@ -27,6 +27,10 @@ enum option_id {
     OPT_FILE,
     OPT_ATTEMPT,
     OPT_REASON,
+    OPT_REF,
+    OPT_PATH,
+    OPT_LOST,
+    OPT_AGAINST_RUNNING,
     OPT_WITH_DEPENDENTS,
 };
 
@@ -39,6 +43,8 @@ enum {
     TAKES_FILE = 16,
     TAKES_REASON = 32,
     TAKES_DEPENDENTS = 64,
+    TAKES_EVENT = 128,
+    TAKES_AGAINST = 256,
 };
 
 static const struct option long_options[] = {
@@ -60,6 +66,10 @@ static const struct option long_options[] = {
     {"secret-file", required_argument, NULL, OPT_FILE},
     {"with-dependents", no_argument, NULL, OPT_WITH_DEPENDENTS},
     {"reason", required_argument, NULL, OPT_REASON},
+    {"ref", required_argument, NULL, OPT_REF},
+    {"path", required_argument, NULL, OPT_PATH},
+    {"lost", no_argument, NULL, OPT_LOST},
+    {"against-running", no_argument, NULL, OPT_AGAINST_RUNNING},
     {NULL, 0, NULL, 0},
 };
 
@@ -162,9 +172,30 @@ static const struct command commands[] = {
      "repository is written in full, as sheafctl status names it: registry.example.org/osf/web\n"},
     {"restore", cmd_repository, 1, 1, 0, "restore REPOSITORY",
      "let a stopped repository go on, and put its tags back", ""},
-    {"check", cmd_check, 1, 1, 0, "check FILE", "is this farm.yaml good?",
+    {"check", cmd_check, 1, 1, TAKES_AGAINST, "check FILE [--against-running]",
+     "is this farm.yaml good? what would it change?",
      "Checks a configuration without taking it. Each error is one line: file:line:column: key: "
-     "text.\n"},
+     "text.\n"
+     "  --against-running  tells what it would cause here: images that come and go, what would be "
+     "built\n"
+     "                  and why, tags that move; the exit status is 5 if something would be worse "
+     "than it\n"
+     "                  is: a track blocked, failed, in conflict or without a board\n"},
+    {"what-if", cmd_what_if, 2, 2, TAKES_EVENT,
+     "what-if push SOURCE|IMAGE | base REFERENCE | config FILE | board NAME --lost",
+     "what would an event cause?",
+     "Tells what would be built, why, in which order, on which boards and in about what time, "
+     "which tags\n"
+     "would move, and what could not be built any more. Nothing is changed.\n"
+     "  push SOURCE     commits that change every file of an upstream, on the refs that are kept "
+     "in "
+     "date\n"
+     "  push IMAGE      commits that change the files of one image\n"
+     "      --path P    that change only this file or folder; may be given again\n"
+     "      --ref REF   on this branch or tag, which may be new (refs/tags/v2.0.0)\n"
+     "  base REFERENCE  new content of a base, as a Dockerfile names it\n"
+     "  config FILE     this farm.yaml instead of the one that runs\n"
+     "  board NAME --lost  a board that is away from now on\n"},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -186,6 +217,7 @@ static const char exit_help[] =
     "  2  the command line is wrong, or does not say which of several is meant\n"
     "  3  there is no such track, build, job, board, source, repository or file\n"
     "  4  no coordinator answers\n"
+    "  5  check --against-running: the file is good, and something would be worse with it\n"
     "What is wrong is said on standard error.\n";
 
 static int help(const struct command *command)
@@ -268,6 +300,19 @@ static int take_command_option(struct ctl *ctl, int id, unsigned *takes)
     case OPT_REASON:
         ctl->reason = optarg;
         *takes |= TAKES_REASON;
+        return CTL_OK;
+    case OPT_REF:
+    case OPT_PATH:
+    case OPT_LOST:
+        *takes |= TAKES_EVENT;
+        ctl->lost = ctl->lost || id == OPT_LOST;
+        ctl->ref = id == OPT_REF ? optarg : ctl->ref;
+        if (id == OPT_PATH)
+            json_array_append_new(ctl->paths, json_string(optarg));
+        return CTL_OK;
+    case OPT_AGAINST_RUNNING:
+        ctl->against_running = true;
+        *takes |= TAKES_AGAINST;
         return CTL_OK;
     case OPT_FILE:
         ctl->file = optarg;
@@ -352,7 +397,8 @@ int main(int argc, char **argv)
 {
     const char *socket = getenv("SHEAF_SOCKET"), *url = getenv("SHEAF_URL");
     struct ctl ctl = {.socket = socket && *socket ? socket : DEFAULT_SOCKET,
-                      .url = url && *url ? url : NULL};
+                      .url = url && *url ? url : NULL,
+                      .paths = json_array()};
     unsigned takes = 0;
     bool wants_help = false;
     setlocale(LC_CTYPE, "C.UTF-8");
@@ -370,5 +416,6 @@ int main(int argc, char **argv)
         return ctl_say(CTL_USAGE, "no command %s (sheafctl --help)", ctl.command);
     r = run(&ctl, command, takes);
     free(ctl.authorization);
+    json_decref(ctl.paths);
     return r;
 }

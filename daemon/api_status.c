@@ -431,6 +431,7 @@ static const struct http_route routes[] = {
     {"POST", "/v1/sources/poll", api_poll, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/boards", api_add_board, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/config/check", api_check, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
+    {"POST", "/v1/what-if", api_what_if, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/repositories/adopt", api_adopt, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/repositories/restore", api_restore, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/repositories/audit", api_audit, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},

@@ -51,3 +51,7 @@ void api_audit(struct http_call *call, void *data);
 /* ---- api_command.c ---- */
 /* POST /v1/tracks/{id}/VERB, /v1/jobs/{key}/retry, /v1/freeze, /v1/thaw */
 void api_command(struct http_call *call, void *data);
+
+/* ---- api_what_if.c ---- */
+/* POST /v1/what-if */
+void api_what_if(struct http_call *call, void *data);

@@ -369,6 +369,11 @@ const struct farm *coordinator_farm(const struct coordinator *c)
     return c->farm;
 }
 
+struct farm *coordinator_hold_farm(const struct coordinator *c)
+{
+    return farm_hold(c->farm);
+}
+
 uv_loop_t *coordinator_loop(const struct coordinator *c)
 {
     return c->loop;

@@ -70,10 +70,19 @@ static void source_done(struct farm_source *source)
     free(source->password_file);
 }
 
+struct farm *farm_hold(struct farm *farm)
+{
+    farm->holders++;
+    return farm;
+}
+
 void farm_free(struct farm *farm)
 {
-    if (!farm)
+    if (!farm || farm->holders) {
+        if (farm)
+            farm->holders--;
         return;
+    }
     VEC_FOREACH (&farm->images, image)
         image_done(image);
     VEC_FOREACH (&farm->boards, rule)

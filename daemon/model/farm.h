@@ -131,6 +131,7 @@ struct farm_address {
 
 /* The whole file with everything that it includes. */
 struct farm {
+    unsigned holders;      /* besides its owner: see farm_hold */
     char *registry;        /* prefix of repositories: host[:port][/path], no trailing '/' */
     char *registry_host;   /* its first part */
     platformvec platforms; /* default of the images; in the order of the file */
@@ -166,8 +167,10 @@ struct farm {
     int64_t min_disk;            /* default of the boards, 1 GiB */
 };
 
-/* Frees the farm with everything in it; NULL is fine. */
+/* Frees the farm with everything in it, unless somebody holds it: then that one's farm_free does. NULL is fine. */
 void farm_free(struct farm *farm);
+/* Keeps the farm for one more farm_free; of one thread. Returns it. */
+struct farm *farm_hold(struct farm *farm);
 DEFINE_CLEANUP(struct farm *, farm_free)
 #define cleanup_farm cleanup_(farm_freep)
 

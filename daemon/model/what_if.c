@@ -185,6 +185,11 @@ void what_if_run(struct what_if *w)
     sim_done(&s);
 }
 
+void what_if_cancel(struct what_if *w)
+{
+    w->cancelled = true;
+}
+
 json_t *what_if_answer(struct what_if *w)
 {
     return steal_ptr(w->answer);

@@ -40,6 +40,8 @@ int what_if_new(struct model *m, const struct what_if_question *q, struct what_i
                 struct err *err);
 /* Lets it happen. Takes as long as the plan of all that follows; touches nothing but `w`. */
 void what_if_run(struct what_if *w);
+/* From any thread: nobody waits for the answer, and a run may end early. */
+void what_if_cancel(struct what_if *w);
 /* Adds to the copy what the last run missed and `m` knows. Whether to run again: there was something. */
 bool what_if_ask(struct what_if *w, struct model *m);
 /* The answer of the last run; the caller owns it. */

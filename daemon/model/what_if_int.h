@@ -4,6 +4,8 @@
 #include "daemon/model/copy.h"
 #include "daemon/model/what_if.h"
 
+#include <stdatomic.h>
+
 /* ---- what is recorded ---- */
 
 struct what_job {
@@ -94,6 +96,7 @@ struct what_if {
         rest; /* monotonic: the event, the last job's end, how long it took to come to rest before */
     size_t under_way; /* jobs, when it was asked */
     bool too_much;
+    atomic_bool cancelled;
     json_t *answer;
 };
 

@@ -74,6 +74,16 @@ static void publish(struct sim *s, const struct effect *e)
                               e->step == PUBLISH_TAG ? e->tags.items[n - 1].tag : NULL);
 }
 
+/* Tags are where they were put. */
+static void audit(struct sim *s, const struct effect *e)
+{
+    VEC(struct audited) seen = {0};
+    VEC_FOREACH (&e->tags, t)
+        vec_push(&seen, (struct audited){t->tag, t->digest, t->digest});
+    model_on_audited(s->m, e->repository, seen.items, seen.n);
+    vec_free(&seen);
+}
+
 static void carry_out(struct sim *s, const struct effect *e)
 {
     if (e->kind == EFFECT_INSPECT)
@@ -82,6 +92,8 @@ static void carry_out(struct sim *s, const struct effect *e)
         sim_resolve(s, e);
     else if (e->kind == EFFECT_PUBLISH)
         publish(s, e);
+    else if (e->kind == EFFECT_AUDIT)
+        audit(s, e);
     else if (e->kind == EFFECT_RETAIN)
         model_on_retained(s->m, e->repository, e->tags.items[0].tag, e->digest);
 }
@@ -134,6 +146,14 @@ static void session(struct sim *s, const struct copy_board *now)
     free(req.boot);
 }
 
+static int64_t free_slots(const struct sim *s, const struct board *b)
+{
+    int64_t held = 0;
+    VEC_FOREACH (&b->leases, a)
+        held += holds(*a);
+    return board_slots(s->m, b) - held;
+}
+
 static void poll(struct sim *s, const struct copy_board *now, struct board *b)
 {
     struct wire_poll_request req = {.session = xstrdup(b->session),
@@ -144,7 +164,7 @@ static void poll(struct sim *s, const struct copy_board *now, struct board *b)
                                     .memory_free = now->memory_free,
                                     .draining = now->draining};
     held_of(b, &req.held);
-    req.free = board_slots(s->m, b) - (int64_t)req.held.n;
+    req.free = free_slots(s, b);
     model_on_poll(s->m, b->name, &req, ++s->token);
     vec_free(&req.held);
     free(req.session);
@@ -188,7 +208,7 @@ static bool note_leases(struct sim *s)
     return any;
 }
 
-/* Whoever has no open poll polls. Returns whether there is news. */
+/* Whoever has no open poll, or has more or less to offer than that says, polls. Returns whether there is news. */
 static bool polls(struct sim *s)
 {
     bool any = false;
@@ -196,7 +216,7 @@ static bool polls(struct sim *s)
     VEC_FOREACH (&s->w->copy.boards, now) {
         struct board *b = board_find(s->m, now->name);
         bool there = b->session && (b->state == BOARD_ONLINE || b->state == BOARD_DRAINING);
-        if (!there || b->poll)
+        if (!there || (b->poll && b->agent_free == free_slots(s, b)))
             continue;
         poll(s, now, b);
         any = true;
@@ -254,7 +274,7 @@ static bool next_end(struct sim *s)
 void sim_rest(struct sim *s)
 {
     for (;;) {
-        if (s->w->too_much)
+        if (s->w->too_much || s->w->cancelled)
             return;
         if (effects(s) || polls(s))
             continue;

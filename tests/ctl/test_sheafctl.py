@@ -12,7 +12,7 @@ from farm import CTL
 
 pytestmark = pytest.mark.quick
 COMMANDS = ["status", "tracks", "builds", "show", "logs", "rebuild", "hold", "release", "freeze", "thaw", "pin", "rollback", "promote",
-            "retry", "retire", "wake", "actions", "cancel", "boards", "sources", "poll", "check"]
+            "retry", "retire", "wake", "actions", "cancel", "boards", "sources", "poll", "check", "what-if"]
 AMD64 = 0
 
 
@@ -45,7 +45,7 @@ def schema(name):
     (["status"], "status"), (["tracks"], "tracks"), (["builds"], "builds"), (["show", "17"], "build_whole"),
     (["show", "minideb@master:trixie"], "track_whole"), (["show", "17", "arm64"], "job"), (["boards"], "boards"),
     (["sources"], "sources"), (["rebuild", "alpine@v3.19"], "rebuild"), (["poll", "minideb"], "poll"), (["hold", "alpine@v3.19"], "command"),
-    (["actions"], "actions"), (["boards", "add", "x"], "board_secret")])
+    (["actions"], "actions"), (["what-if", "push", "minideb"], "what_if"), (["boards", "add", "x"], "board_secret")])
 def test_json_is_the_answer_of_the_schema(fake, args, name):
     schema(name).validate(json.loads(said(ctl(fake, "--json", *args))))
 
@@ -122,6 +122,45 @@ def test_logs(fake):
     assert "which one" in ctl(fake, "logs", "17").stderr
 
 
+WHAT_IF = """\
+A push to minideb (master) that changes a and b would cause 2 builds (1 job) in 2 waves, in about 3 min 20 s.
+1 job is under way now, which would end in about 5 s without it.
+
+Wave 1
+  alpine@v3.19: its files changed
+      arm64      3 min 20 s on pi-1
+
+Wave 2
+  tool@master: base alpine:3.19 has new content (waiting)
+      arm64      no board offers linux/arm64
+
+Tags
+  r/alpine:3.19 moves
+
+Tracks
+  tool@master: published → building: no board offers linux/arm64
+
+Note: nothing is known of it
+"""
+
+
+def test_what_if(fake, tmp_path):
+    assert said(ctl(fake, "what-if", "push", "minideb", "--path", "a", "--path", "b")) == WHAT_IF
+    said(ctl(fake, "what-if", "push", "minideb", "--ref", "next"))
+    said(ctl(fake, "what-if", "base", "debian:12"))
+    said(ctl(fake, "what-if", "board", "pi-1", "--lost"))
+    good = tmp_path / "good.yaml"
+    good.write_text("images: {}\n")
+    said(ctl(fake, "what-if", "config", str(good)))
+    said(ctl(fake, "check", "--against-running", str(good)), 5)
+    asked = [body for path, body, _ in fake.data.posts if path == "/v1/what-if"]
+    config = {"event": "config", "path": str(good)}
+    assert asked == [{"event": "push", "source": "minideb", "paths": ["a", "b"]}, {"event": "push", "source": "minideb", "paths": [], "ref": "next"},
+                     {"event": "base", "reference": "debian:12"}, {"event": "board", "board": "pi-1"}, config, config]
+    for body in asked:
+        schema("what_if_request").validate(body)
+
+
 def test_check(fake, tmp_path):
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text("images: {}\n")
@@ -135,7 +174,8 @@ def test_check(fake, tmp_path):
 @pytest.mark.parametrize("args,status", [
     ([], 2), (["frobnicate"], 2), (["show"], 2), (["status", "x"], 2), (["status", "-f"], 2), (["--nonsense"], 2), (["builds", "-n", "x"], 2),
     (["show", "99"], 3), (["show", "nobody"], 3), (["show", "sha256:00"], 3), (["tracks", "nobody"], 3), (["poll", "nobody"], 3),
-    (["logs", "sha256:00"], 3), (["logs", "-f", "sha256:00"], 3), (["cancel", "15"], 1), (["rebuild", "alpine"], 2)])
+    (["logs", "sha256:00"], 3), (["logs", "-f", "sha256:00"], 3), (["cancel", "15"], 1), (["rebuild", "alpine"], 2),
+    (["what-if", "board", "pi-1"], 2), (["what-if", "storm", "x"], 2), (["what-if", "base", "x", "--path", "a"], 2), (["what-if", "config", "/none"], 3)])
 def test_exit_statuses(fake, args, status):
     done = ctl(fake, *args)
     assert done.returncode == status, done.stderr

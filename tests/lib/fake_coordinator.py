@@ -247,8 +247,29 @@ class Handler(BaseHTTPRequestHandler):
             with open(body["path"], encoding="utf-8") as f:
                 bad = "imagez" in f.read()
             self.answer(200, {"ok": not bad, "errors": [f"{body['path']}:1:1: imagez: unknown key; did you mean images?"] if bad else []})
+        elif path == "/v1/what-if":
+            self.answer(200, what_if(body))
         else:
             self.missing("such path")
+
+
+def what_if(question):
+    """Two builds, of which one has no board."""
+    def build(track, wave, text, job):
+        return {"track": track, "image": track.split("@")[0], "wave": wave, "class": "source", "why": reason("input-changed", text),
+                "state": "published" if job["board"] else "waiting", "made_ms": 0,
+                "jobs": [{"platform": "linux/arm64", "required": True, "job": "sha256:00", "done_before": False, **job}]}
+    return {
+        "question": {"event": question["event"], "source": question.get("source"), "refs": ["refs/heads/master"],
+                     "paths": question.get("paths", []), "reference": question.get("reference"), "board": question.get("board")},
+        "under_way": 1, "rest_ms": 5000, "jobs": 1, "work_ms": 200000, "duration_ms": 200000, "too_much": False,
+        "builds": [build("alpine@v3.19", 1, "its files changed", {"board": "pi-1", "begins_ms": 0, "ends_ms": 200000, "reason": None}),
+                   build("tool@master", 2, "base alpine:3.19 has new content",
+                         {"board": None, "begins_ms": None, "ends_ms": None, "reason": reason("no-board", "no board offers linux/arm64")})],
+        "tags": [{"repository": "r/alpine", "tag": "3.19", "track": "alpine@v3.19", "was": "alpine@v3.19", "moves": True}],
+        "tracks": [{"track": "tool@master", "before": {"state": "published", "reason": None},
+                    "after": {"state": "building", "reason": reason("no-board", "no board offers linux/arm64")}, "conflict": None}],
+        "unserved": [], "interrupted": [], "images": {"added": [], "removed": [], "changed": []}, "notes": ["nothing is known of it"]}
 
 
 class Tcp(socketserver.ThreadingTCPServer):

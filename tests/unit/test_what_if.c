@@ -163,6 +163,27 @@ static void test_a_push_ripples(void **state)
     world_done(&w);
 }
 
+/* A board with all its slots taken is asked again when one is free. */
+static void test_more_jobs_than_slots(void **state)
+{
+    struct world w;
+    world_init(&w);
+    for (int i = 0; i < 7; i++) {
+        cleanup_free char *name = xasprintf("image%d", i);
+        world_image(&w, name, SOURCE, MASTER, "./mk");
+    }
+    world_start(&w);
+    world_board(&w, "one");
+    world_see(&w, SOURCE, MASTER, "c1");
+    assert_int_equal(world_settle(&w, NULL), 7);
+    json_t *answer = ask_push(&w, SOURCE, NULL);
+    assert_int_equal(number(answer, "jobs"), 7);
+    assert_string_equal(part(answer, "tracks"), "[]");
+    assert_true(number(answer, "work_ms") > number(answer, "duration_ms"));
+    json_decref(answer);
+    world_done(&w);
+}
+
 static void test_a_push_of_some_paths(void **state)
 {
     struct world w;
@@ -423,6 +444,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_push_ripples),
+        cmocka_unit_test(test_more_jobs_than_slots),
         cmocka_unit_test(test_a_push_of_some_paths),
         cmocka_unit_test(test_what_cannot_be_asked),
         cmocka_unit_test(test_a_base_of_ours),

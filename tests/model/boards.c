@@ -160,7 +160,7 @@ static void send(struct sim *s, unsigned board, enum rpc_kind kind, const struct
     struct rpc rpc = {.kind = kind, .board = board, .seq = a->seq};
     if (kind == RPC_RESULT)
         snprintf(rpc.lease, sizeof(rpc.lease), "%s", a->lease);
-    else
+    else if (!b->mute)
         session_held(b->session, &rpc.held);
     rpc.free = session_free_slots(b->session);
     rpc.draining = session_is_draining(b->session);
@@ -305,7 +305,9 @@ static bool result_arrives(struct sim *s, struct rpc *rpc)
     struct lease_rights rights;
     if (model_lease_rights(s->m, r->lease, r->secret, &rights) < 0)
         return false;
-    model_on_result(sim_turn(s), r->lease, &r->result, rpc->token);
+    sim_turn(s);
+    check_stale(s, r->lease, &r->result);
+    model_on_result(s->m, r->lease, &r->result, rpc->token);
     check_again(s, r->lease, &r->result);
     return true;
 }

@@ -25,6 +25,8 @@ void check_effect(struct sim *s, const struct effect *e);
 void check_put(struct sim *s, const struct effect *e, const struct effect_tag *tag);
 /* A lease reached its board. */
 void check_granted(struct sim *s, const char *lease, int64_t epoch, const char *secret);
+/* A result arrives: the same of an older epoch would change nothing. */
+void check_stale(struct sim *s, const char *lease, const struct wire_result *result);
 /* A result arrived and was taken: whatever of it comes again changes nothing. */
 void check_again(struct sim *s, const char *lease, const struct wire_result *result);
 /* A result was answered. */

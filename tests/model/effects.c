@@ -96,6 +96,7 @@ void source_listed(struct sim *s, unsigned source, bool lost)
     if (!src->listing)
         return;
     src->listing = false;
+    sim_pass(s); /* two sightings are never of one turn */
     if (lost || src->up.away) {
         model_on_source_failed(sim_turn(s), source_url(source), "the repository is away");
         return;
@@ -271,8 +272,10 @@ static void retained(struct sim *s, const struct effect *e, const struct publish
         model_on_retained(sim_turn(s), e->repository, name, e->digest);
         return;
     }
-    if (p->failure == PUBLISH_MISSING)
+    if (p->failure == PUBLISH_MISSING) {
+        covered(COVERED_CHILD_MISSING);
         check_missing_manifest(s, e->digest);
+    }
     model_on_retain_failed(sim_turn(s), e->repository, name, e->digest, p->failure, p->error);
 }
 

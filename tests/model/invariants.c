@@ -432,8 +432,12 @@ static void unchanged(struct sim *s, const char *lease, const struct wire_result
 
 void check_again(struct sim *s, const char *lease, const struct wire_result *result)
 {
-    struct wire_result old = *result;
     unchanged(s, lease, result, "a result that comes twice");
+}
+
+void check_stale(struct sim *s, const char *lease, const struct wire_result *result)
+{
+    struct wire_result old = *result;
     old.epoch--;
     unchanged(s, lease, &old, "a result of an older epoch");
 }
@@ -544,6 +548,33 @@ static void inv10_dormant_build_nothing(struct sim *s, const struct change *buil
         sim_fail(s, __func__, "%s is dormant, and is built", t->id);
 }
 
+/* ---- design rule 9 ---- */
+
+static void rule09_second_sighting(struct sim *s, const struct change *old,
+                                   const struct change *now)
+{
+    const char *was = row_text(old, "commit"), *is = row_text(now, "commit");
+    if (row_int(now, "deleted") && !row_int(old, "deleted") && !row_int(old, "missing"))
+        sim_fail(s, __func__, "%s counts as deleted at once", row_text(now, "name"));
+    if (str_eq(was, is) || str_eq(row_text(old, "pending_commit"), is))
+        return;
+    for (unsigned i = 0; i < MAX_SOURCES; i++) {
+        const struct upstream_sim *up = &s->source[i].up;
+        int from = upstream_find(up, was), to = upstream_find(up, is);
+        if (str_eq(source_url(i), row_text(now, "source")) && from >= 0 && to >= 0 &&
+            !upstream_descends(up, to, from))
+            sim_fail(s, __func__, "%s moves to what is no descendant at once",
+                     row_text(now, "name"));
+    }
+}
+
+static void ref_written(struct sim *s, const struct change *old, const struct change *now)
+{
+    rule09_second_sighting(s, old, now);
+    if (!str_eq(row_text(old, "commit"), row_text(now, "commit")))
+        strvec_add(&s->check->moved_refs, row_text(now, "name"));
+}
+
 /* ---- rows ---- */
 
 static void job_written(struct sim *s, const struct change *old, const struct change *now)
@@ -582,9 +613,8 @@ void check_row(struct sim *s, const struct change *old, const struct change *now
     else if (now->table == TABLE_TRACK && old && row_int(old, "dormant") &&
              !row_int(now, "dormant"))
         strvec_add(&s->check->woken, row_text(now, "id"));
-    else if (now->table == TABLE_REF && old &&
-             !str_eq(row_text(old, "commit"), row_text(now, "commit")))
-        strvec_add(&s->check->moved_refs, row_text(now, "name"));
+    else if (now->table == TABLE_REF && old)
+        ref_written(s, old, now);
 }
 
 uint64_t check_rows_written(const struct sim *s)

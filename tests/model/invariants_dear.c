@@ -348,7 +348,7 @@ static void need_bases(struct sim *s, const struct job *j)
     wire_job_done(&spec);
 }
 
-void check_before_collecting(struct sim *s)
+static void find_needed(struct sim *s)
 {
     strvec_done(&s->check->needed);
     for (const struct publication *p = s->m->publications; p; p = p->hh.next)
@@ -357,6 +357,32 @@ void check_before_collecting(struct sim *s)
     for (const struct job *j = s->m->jobs; j; j = j->hh.next)
         if (job_under_way(j))
             need_bases(s, j);
+}
+
+void check_before_collecting(struct sim *s)
+{
+    find_needed(s);
+}
+
+static bool reachable(struct registry_repository *r, const char *digest)
+{
+    for (const struct registry_tag *t = r->tags; t; t = t->hh.next) {
+        const struct manifest *m = registry_manifest(r, t->digest);
+        if (str_eq(t->digest, digest) || (m && strvec_has(&m->children, digest)))
+            return true;
+    }
+    return false;
+}
+
+static void inv09_needed_is_kept(struct sim *s)
+{
+    find_needed(s);
+    VEC_FOREACH (&s->check->needed, name) {
+        char *at = strchr(*name, '@');
+        cleanup_free char *repository = xstrndup(*name, (size_t)(at - *name));
+        if (!reachable(registry_repository(&s->registry, repository), at + 1))
+            sim_fail(s, "inv09_garbage_is_garbage", "%s is needed, and no tag keeps it", *name);
+    }
 }
 
 void check_collected(struct sim *s)
@@ -435,6 +461,8 @@ void check_step(struct sim *s)
     inv12_full_plan_agrees(s);
     inv04_store_equals_model(s);
     inv09_garbage_is_garbage(s);
+    if (!s->strangers)
+        inv09_needed_is_kept(s);
 }
 
 /* ---- 3: at rest ---- */
@@ -485,6 +513,17 @@ static void inv03_tags_name_what_is_wanted(struct sim *s, const struct track *t)
     }
 }
 
+/* Boards are idle: a job waits only where none of them takes it. */
+static void inv03_what_can_run_runs(struct sim *s)
+{
+    for (const struct board *b = s->m->boards; b; b = b->hh.next)
+        if (b->state != BOARD_ONLINE)
+            return;
+    for (const struct job *j = s->m->jobs; j; j = j->hh.next)
+        if (j->state == JOB_WANTED && schedule_can_run(s->m, j))
+            sim_fail(s, __func__, "%s for %s could run, and does not", j->track, j->platform_name);
+}
+
 static void inv03_inputs_are_upstreams(struct sim *s, const struct track *t)
 {
     const struct image_spec *i = &s->spec.image[image_of_path(t->image_name)];
@@ -512,6 +551,7 @@ void check_rest(struct sim *s)
             inv03_inputs_are_upstreams(s, t);
             inv03_tags_name_what_is_wanted(s, t);
         }
+    inv03_what_can_run_runs(s);
     uint64_t rows = check_rows_written(s);
     sim_crash(s, true, 0);
     if (check_rows_written(s) != rows)

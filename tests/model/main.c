@@ -27,7 +27,7 @@ struct shared {
 struct options {
     uint64_t from, histories, seed;
     int seconds, jobs;
-    bool one, verbose, coverage;
+    bool one, verbose, coverage, brief;
     bool some; /* the dear checks at some steps, as in bulk */
     const char *keep;
     struct farm_cut cut;
@@ -255,7 +255,11 @@ static int many(const struct options *o)
     for (int j = 0; j < o->jobs; j++)
         n += sh->counters[j][COVERED_HISTORIES];
     if (sh->failed) {
-        report(sh->failed_seed, sh);
+        if (o->brief)
+            printf("FAILED %s\n  seed %llu: %s\n", sh->outcome.invariant,
+                   (unsigned long long)sh->failed_seed, sh->outcome.text);
+        else
+            report(sh->failed_seed, sh);
         return 1;
     }
     int missing = print_coverage(sh, o);
@@ -312,24 +316,20 @@ static int usage(void)
     fprintf(
         stderr,
         "usage: model-histories --histories N | --seconds N [--from SEED] [--jobs N] "
-        "[--coverage]\n"
+        "[--coverage] [--brief]\n"
         "       model-histories --seed N [--verbose] [--some] [--cut IMAGES,ONE] [--keep STEPS]\n");
     return 2;
 }
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option longs[] = {{"histories", required_argument, NULL, 'n'},
-                                          {"seconds", required_argument, NULL, 't'},
-                                          {"from", required_argument, NULL, 'f'},
-                                          {"jobs", required_argument, NULL, 'j'},
-                                          {"coverage", no_argument, NULL, 'c'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {"keep", required_argument, NULL, 'k'},
-                                          {"cut", required_argument, NULL, 'x'},
-                                          {"some", no_argument, NULL, 'm'},
-                                          {0}};
+    static const struct option longs[] = {
+        {"histories", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
+        {"from", required_argument, NULL, 'f'},      {"jobs", required_argument, NULL, 'j'},
+        {"coverage", no_argument, NULL, 'c'},        {"seed", required_argument, NULL, 's'},
+        {"verbose", no_argument, NULL, 'v'},         {"keep", required_argument, NULL, 'k'},
+        {"cut", required_argument, NULL, 'x'},       {"some", no_argument, NULL, 'm'},
+        {"brief", no_argument, NULL, 'b'},           {0}};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         unsigned long long n = optarg ? strtoull(optarg, NULL, 10) : 0;
         char *comma = optarg ? strchr(optarg, ',') : NULL;
@@ -345,6 +345,8 @@ static int parse(int argc, char **argv, struct options *o)
             o->coverage = true;
         else if (c == 's')
             o->seed = n, o->one = true;
+        else if (c == 'b')
+            o->brief = true;
         else if (c == 'm')
             o->some = true;
         else if (c == 'v')

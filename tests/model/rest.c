@@ -1,4 +1,5 @@
 /* Faults end and inputs stand still: the farm has to come to rest within a bounded time, and then to stay so. */
+#include "daemon/model/schedule.h"
 #include "tests/model/check.h"
 
 #define ROUNDS 400
@@ -26,7 +27,7 @@ static void end_faults(struct sim *s)
         struct board_sim *b = &s->board[i];
         b->net = NET_OK;
         b->lose_replies = 0;
-        b->hot = b->full = b->bad = false;
+        b->hot = b->full = b->bad = b->mute = false;
         if (b->session)
             session_set_draining(b->session, s->now, false);
         board_up(s, i);
@@ -51,9 +52,13 @@ static void look_everywhere(struct sim *s)
         }
 }
 
+/* What has failed is waited for now and then only: it is tried again after an hour. */
 static bool job_waits_for_time(const struct sim *s)
 {
-    return s->m->backing_off.n > 0;
+    VEC_FOREACH (&s->m->backing_off, j)
+        if ((*j)->state == JOB_WANTED || ((*j)->state == JOB_FAILED && s->history->seed % 16 == 1))
+            return true;
+    return false;
 }
 
 static bool something_waits(const struct sim *s)
@@ -65,6 +70,9 @@ static bool something_waits(const struct sim *s)
             return true;
     for (const struct context *c = s->m->contexts; c; c = c->hh.next)
         if (c->retry_due)
+            return true;
+    for (const struct job *j = s->m->jobs; j; j = j->hh.next)
+        if (j->state == JOB_WANTED && schedule_can_run(s->m, j))
             return true;
     for (const struct attempt *a = s->m->attempts; a; a = a->hh.next)
         return true;
@@ -83,7 +91,7 @@ static bool settle(struct sim *s, unsigned rounds)
         if (idle >= 2 && !something_waits(s))
             return true;
         if (idle >= 2)
-            sim_advance(s, n < rounds / 4 ? 60000 : 330000); /* back-offs end */
+            sim_advance(s, n < rounds / 4 ? 20000 : 330000); /* back-offs end */
     }
     return false;
 }

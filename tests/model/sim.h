@@ -61,7 +61,8 @@ struct board_sim {
     unsigned native, emulated; /* bits */
     int64_t slots, memory;
     bool up, added, hot, full;
-    bool bad; /* recipes fail here */
+    bool bad;  /* recipes fail here */
+    bool mute; /* its polls list nothing of what it holds */
     enum net net;
     unsigned boot;
     struct session *session;

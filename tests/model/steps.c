@@ -198,6 +198,14 @@ static void network(struct sim *s, const struct step *st)
 {
     static const char *const texts[] = {"works", "is slow", "is cut"};
     struct board_sim *b = &s->board[st->a % s->spec.n_boards];
+    b->mute = st->b % 8 == 7;
+    if (b->mute) {
+        sim_say(s, "board %s: its polls forget what it holds", b->name);
+        sim_pass(s);
+        if (b->running.n)
+            sim_advance(s, s->spec.lease_term_ms + 40000);
+        return;
+    }
     if (st->b % 4 == 3) {
         b->lose_replies = 1 + st->c % 2;
         sim_say(s, "board %s: answers will be lost", b->name);

@@ -187,6 +187,8 @@ static int add_name(struct folder_source *f, int dir, const char *path, const ch
         e.hard = true;
     else
         r = fill_entry(f, dir, name, &st, &e, ret_fd, err);
+    if (r == 0 && layer_index_leaves_out(f->index, &e))
+        return 0;
     struct layer_node *node = NULL;
     if (r == 0)
         r = layer_index_add(f->index, &e, &node, err);

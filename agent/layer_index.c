@@ -162,6 +162,23 @@ int layer_index_path(struct layer_index *ix, const char *name, const char *what,
     return layer_index_copy(ix, buf, strlen(buf), buf, ret_path, err);
 }
 
+bool layer_index_leaves_out(const struct layer_index *ix, const struct layer_entry *entry)
+{
+    static const struct {
+        const char *path;
+        uint32_t major, minor;
+    } known[] = {{"dev/null", 1, 3},   {"dev/zero", 1, 5},    {"dev/full", 1, 7},
+                 {"dev/random", 1, 8}, {"dev/urandom", 1, 9}, {"dev/console", 5, 1},
+                 {"dev/tty", 5, 0},    {"dev/ptmx", 5, 2}};
+    if (!ix->strict || ix->devices || entry->hard || !S_ISCHR(entry->mode))
+        return false;
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+        if (entry->major == known[i].major && entry->minor == known[i].minor &&
+            str_eq(entry->path, known[i].path))
+            return true;
+    return false;
+}
+
 /* Why an entry cannot be in the result, or NULL. */
 static const char *refusal(const struct layer_index *ix, const struct layer_entry *e)
 {

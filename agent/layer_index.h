@@ -52,6 +52,9 @@ int layer_index_copy(struct layer_index *ix, const void *p, size_t n, const char
                      const char **ret, struct err *err);
 /* Forgets all strings; only for who keeps no nodes. */
 void layer_index_forget(struct layer_index *ix);
+/* Whether it is one of the devices of /dev that whoever runs an image mounts there anyway, and that a layer of a
+ * root file system is better without: debootstrap leaves them. */
+bool layer_index_leaves_out(const struct layer_index *ix, const struct layer_entry *entry);
 /* Checks an entry's kind, and counts it against the limits. -EBADMSG or -EFBIG, naming it. */
 int layer_index_check(struct layer_index *ix, const struct layer_entry *entry, struct err *err);
 /* Checks and adds an entry whose strings are the index's. ret_node (may be NULL) is

@@ -94,6 +94,8 @@ static int index_next(struct archive *a, struct layer_index *ix, int64_t *previo
     struct layer_entry e;
     struct layer_node *node;
     int r = tar_entry(ix, ae, &e, err);
+    if (r == 0 && layer_index_leaves_out(ix, &e))
+        return 1;
     if (r == 0)
         r = layer_index_add(ix, &e, &node, err);
     if (r < 0)

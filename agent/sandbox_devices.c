@@ -69,14 +69,21 @@ int sandbox_devices_take(pid_t pid, int fd)
     return taken < 0 ? -errno : (int)taken;
 }
 
-bool sandbox_device_allowed(mode_t mode, dev_t device)
+mode_t sandbox_device_kind(mode_t mode, dev_t device)
 {
-    if (!S_ISCHR(mode))
-        return false;
-    unsigned n = minor(device);
-    if (major(device) == 1) /* null, zero, full, random, urandom */
-        return n == 3 || n == 5 || n == 7 || n == 8 || n == 9;
-    return major(device) == 5 && n == 0; /* tty */
+    static const struct {
+        unsigned major, minor;
+        mode_t kind;
+    } known[] = {
+        {1, 3, S_IFCHR}, {1, 5, S_IFCHR}, {1, 7, S_IFCHR}, /* null, zero, full */
+        {1, 8, S_IFCHR}, {1, 9, S_IFCHR},                  /* random, urandom */
+        {5, 0, S_IFCHR}, {5, 2, S_IFCHR},                  /* tty, ptmx */
+        {5, 1, S_IFREG},                                   /* console */
+    };
+    for (size_t i = 0; S_ISCHR(mode) && i < sizeof(known) / sizeof(*known); i++)
+        if (major(device) == known[i].major && minor(device) == known[i].minor)
+            return known[i].kind;
+    return 0;
 }
 
 /* A call, as the kernel tells it. */
@@ -178,7 +185,8 @@ static int make_node(const struct asked *a, int listener, uint64_t id)
         return EPERM;
     if (!become(&caller))
         return EPERM;
-    return mknodat(AT_FDCWD, path, a->mode, a->device) == 0 ? 0 : errno;
+    mode_t kind = sandbox_device_kind(a->mode, a->device);
+    return mknodat(AT_FDCWD, path, kind | (a->mode & 07777), a->device) == 0 ? 0 : errno;
 }
 
 static int make_in_child(const struct asked *a, int listener, uint64_t id)
@@ -201,7 +209,7 @@ void sandbox_devices_answer(int listener)
         return; /* who asked has died */
     struct asked a = read_call(&asking);
     struct seccomp_notif_resp answer = {.id = asking.id};
-    if (sandbox_device_allowed(a.mode, a.device))
+    if (sandbox_device_kind(a.mode, a.device))
         answer.error = -make_in_child(&a, listener, asking.id);
     else
         answer.flags =

@@ -1,7 +1,8 @@
 /* Device nodes in a sandbox. debootstrap and its like make /dev/null and a few more with mknod, which no
- * user namespace may. So the kernel asks us (seccomp user notification, since Linux 5.5): for the nodes that
- * every sandbox has anyway we make them, as the caller's user and in its own file system; all else the
- * kernel decides as if nobody had asked. */
+ * user namespace may. So the kernel asks us (seccomp user notification, since Linux 5.5): the nodes that every
+ * sandbox has anyway we make, as the caller's user and in its own file system. The console is the board's:
+ * in its place comes an empty file, on which whoever runs the image mounts one. All else the kernel decides
+ * as if nobody had asked. */
 #pragma once
 
 #include "common/err.h"
@@ -17,5 +18,6 @@ int sandbox_devices_install(void);
 int sandbox_devices_take(pid_t pid, int fd);
 /* Outside: answers the one call that is waiting at `listener`. */
 void sandbox_devices_answer(int listener);
-/* Whether a node of this type and number is one of those that we make. */
-bool sandbox_device_allowed(mode_t mode, dev_t device);
+/* What is made when a node of this type and number is asked for: that type, S_IFREG in place of the console, or 0:
+ * it is not for us. */
+mode_t sandbox_device_kind(mode_t mode, dev_t device);

@@ -294,6 +294,20 @@ static void test_hostile(void **state)
     o.devices = false;
     TAR_MAKE(in, "pax", "none", {.path = "dev/sda", .mode = S_IFBLK | 0600, .major = 8});
     assert_refused(&o, -EBADMSG, "dev/sda", "device");
+    TAR_MAKE(in, "pax", "none", {.path = "dev/null", .mode = S_IFCHR | 0666, .major = 8});
+    assert_refused(&o, -EBADMSG, "dev/null", "device");
+}
+
+/* What debootstrap leaves in /dev, every engine mounts anew. */
+static void test_leaves_out_the_usual_devices(void **state)
+{
+    struct layer_options o = options();
+    o.devices = false;
+    TAR_MAKE(in, "pax", "none", {.path = "dev", .mode = S_IFDIR | 0755},
+             {.path = "dev/null", .mode = S_IFCHR | 0666, .major = 1, .minor = 3},
+             {.path = "dev/tty", .mode = S_IFCHR | 0666, .major = 5}, {.path = "a", .data = "x"});
+    make(&o);
+    assert_names("a dev/ ");
 }
 
 static void test_limits(void **state)
@@ -380,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_later_entries_replace),
         cmocka_unit_test(test_names_that_are_not_utf8),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_leaves_out_the_usual_devices),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_folder_is_as_its_tar),

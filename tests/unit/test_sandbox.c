@@ -134,8 +134,8 @@ static void test_makes_harmless_devices(void **state)
         "stat -c '%F %t:%T %u %a' null; mknod -m 600 e/../../rnd c 1 8 && head -c 3 /rnd | wc -c; "
         "ln -s / /d/root; mknod /d/root/zero c 1 5 && echo linked; mknod pipe p && echo pipe; "
         "mknod null c 1 3 2>&1 | grep -o 'File exists'; "
-        "mknod sda b 8 0 && echo bad; mknod mem c 1 1 && echo bad; mknod console c 5 1 && echo "
-        "bad; "
+        "mknod sda b 8 0 && echo bad; mknod mem c 1 1 && echo bad; mknod console c 5 1 && stat -c "
+        "%F console; mknod ptmx c 5 2 || echo bad; "
         "mknod /usr/null c 1 3 && echo bad; "
         "for i in 1 2 3 4 5 6 7 8; do mknod /d/n$i c 1 3 & done; wait; ls /d | grep -c 'n[1-8]'");
     assert_int_equal(r.status, 0);
@@ -143,6 +143,7 @@ static void test_makes_harmless_devices(void **state)
     assert_true(strvec_has(&r.tail, "3"));
     assert_true(strvec_has(&r.tail, "linked"));
     assert_true(strvec_has(&r.tail, "pipe"));
+    assert_true(strvec_has(&r.tail, "regular empty file"));
     assert_true(strvec_has(&r.tail, "File exists"));
     assert_true(strvec_has(&r.tail, "8"));
     assert_false(strvec_has(&r.tail, "bad"));

@@ -203,8 +203,8 @@ static void judge(struct relay *r, const struct gateway_rights *rights)
         return;
     }
     r->path = xstrdup(name.path);
-    r->registry = r->gateway->hooks.registry(r->gateway->hooks.data, name.host);
-    if (!r->registry)
+    r->host = xstrdup(name.host);
+    if (!relay_registry(r))
         relay_deny(r, 502, "UNAVAILABLE", "no registry %s is known", name.host);
     else if (r->target.kind == GATEWAY_MANIFEST)
         manifest(r, own);

@@ -36,7 +36,8 @@ struct gateway_hooks {
     /* Sets *ret to what the bearer of this lease's secret may do, borrowed for the rest of this pass of
      * the loop. `lease` is NULL when only a secret was sent. -ENOENT: no such lease, or not its secret. */
     int (*lookup)(void *data, const char *lease, const char *secret, struct gateway_rights *ret);
-    /* The client for the registry `host` ("docker.io", "127.0.0.1:5000"), borrowed; NULL: none. */
+    /* The client for the registry `host` ("docker.io", "127.0.0.1:5000"), borrowed for this pass of the loop;
+     * NULL: none, which must not become of one that there was. */
     struct registry *(*registry)(void *data, const char *host);
     void *data;
 };

@@ -94,7 +94,7 @@ static struct base *base_new(struct relay *r, const char *path, const char *dige
     b->key = key;
     b->gateway = r->gateway;
     HASH_ADD_KEYPTR(hh, r->gateway->bases, b->key, strlen(b->key), b);
-    b->op = registry_manifest_get(r->registry, path, digest, fetched, b);
+    b->op = registry_manifest_get(relay_registry(r), path, digest, fetched, b);
     return b;
 }
 

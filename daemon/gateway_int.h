@@ -54,7 +54,7 @@ struct relay {
     struct relay *prev, *next;
     struct http_call *call; /* NULL once answered or gone */
     struct registry_op *op; /* NULL when nothing is under way */
-    struct registry *registry;
+    char *host; /* of the registry, which is looked up for each request: a reload may replace it */
     char *lease;
     struct gateway_target target;
     char *path;  /* of the repository within its registry */
@@ -88,6 +88,8 @@ void relay_deny(struct relay *r, unsigned status, const char *code, const char *
 /* Answers what an answer of the registry that is not 2xx, or no answer at all (`err`), means to the
  * board; the relay may be gone afterwards. */
 void relay_refuse(struct relay *r, const struct http_response *response, const struct err *err);
+/* The registry's client as it is now; borrowed for this pass of the loop. */
+struct registry *relay_registry(const struct relay *r);
 /* Frees it if nothing more can come. */
 void relay_settle(struct relay *r);
 /* Answers HEAD with a length and these headers. */

@@ -36,10 +36,16 @@ static void relay_free(struct relay *r)
     strbuf_done(&r->body);
     free(r->pipe.data);
     free(r->lease);
+    free(r->host);
     free(r->path);
     free(r->session);
     free(r);
     gateway_settle(g);
+}
+
+struct registry *relay_registry(const struct relay *r)
+{
+    return r->gateway->hooks.registry(r->gateway->hooks.data, r->host);
 }
 
 void relay_settle(struct relay *r)
@@ -103,7 +109,7 @@ static bool is_the_boards(int status)
 
 void relay_refuse(struct relay *r, const struct http_response *response, const struct err *err)
 {
-    const char *host = r->registry ? registry_host(r->registry) : "?";
+    const char *host = r->host ? r->host : "?";
     if (!r->call)
         relay_settle(r);
     else if (err && err->code == -ECANCELED)

@@ -129,7 +129,7 @@ void relay_download(struct relay *r, const char *url)
                                         .done = download_ended,
                                         .arg = r,
                                         .redirects = 5}};
-    r->op = registry_raw(r->registry, &raw);
+    r->op = registry_raw(relay_registry(r), &raw);
 }
 
 static void head_ended(void *arg, struct http_response *response, const struct err *err)
@@ -159,7 +159,7 @@ void relay_head(struct relay *r, const char *url, const char *accept)
                                         .done = head_ended,
                                         .arg = r,
                                         .redirects = 5}};
-    r->op = registry_raw(r->registry, &raw);
+    r->op = registry_raw(relay_registry(r), &raw);
 }
 
 /* ---- from the board to the registry ---- */
@@ -217,7 +217,7 @@ void relay_send(struct relay *r, const char *method, const char *url, const char
                                         .done = upload_ended,
                                         .arg = r}};
     r->after = after;
-    r->op = registry_raw(r->registry, &raw);
+    r->op = registry_raw(relay_registry(r), &raw);
 }
 
 void relay_upload(struct relay *r, const char *method, const char *url, const char *from,

@@ -196,7 +196,7 @@ static void mount(struct relay *r, const struct gateway_rights *rights, const ch
         cleanup_oci_reference struct oci_reference name = {0};
         if (!str_eq(base->repository, from) || oci_repository_parse(from, &name, NULL) < 0)
             continue;
-        if (!str_eq(name.host, registry_host(r->registry))) {
+        if (!str_eq(name.host, r->host)) {
             begin_at(r, "", NULL); /* another registry: nothing to mount, a plain upload then */
             return;
         }

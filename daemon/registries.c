@@ -5,9 +5,14 @@
 
 struct entry {
     char *host;
+    char *endpoint, *username, *password; /* as they were configured */
+    bool plain_http;
+    int64_t stall_ms;
     struct registry *registry;
     UT_hash_handle hh;
 };
+
+typedef VEC(struct registry_options) optionvec;
 
 struct registries {
     struct http_client *client;
@@ -21,30 +26,43 @@ struct registries *registries_new(struct http_client *client)
     return r;
 }
 
-static void clear(struct registries *r)
+static void drop(struct registries *r, struct entry *e)
 {
-    struct entry *e, *next;
-    HASH_ITER(hh, r->entries, e, next)
-    {
-        HASH_DEL(r->entries, e);
-        registry_free(e->registry);
-        free(e->host);
-        free(e);
-    }
+    HASH_DEL(r->entries, e);
+    registry_free(e->registry);
+    free(e->host);
+    free(e->endpoint);
+    free(e->username);
+    free(e->password);
+    free(e);
 }
 
 void registries_free(struct registries *r)
 {
+    struct entry *e, *next;
     if (!r)
         return;
-    clear(r);
+    HASH_ITER(hh, r->entries, e, next)
+    drop(r, e);
     free(r);
+}
+
+static bool is_same(const struct entry *e, const struct registry_options *o)
+{
+    return str_eq(e->endpoint, o->endpoint) && str_eq(e->username, o->username) &&
+           str_eq(e->password, o->password) && e->plain_http == o->plain_http &&
+           e->stall_ms == o->stall_ms;
 }
 
 static struct registry *add(struct registries *r, const struct registry_options *options)
 {
     struct entry *e = xnew(struct entry);
     e->host = xstrdup(options->host);
+    e->endpoint = xstrdup(options->endpoint);
+    e->username = xstrdup(options->username);
+    e->password = xstrdup(options->password);
+    e->plain_http = options->plain_http;
+    e->stall_ms = options->stall_ms;
     e->registry = registry_new(r->client, options);
     HASH_ADD_KEYPTR(hh, r->entries, e->host, strlen(e->host), e);
     return e->registry;
@@ -82,25 +100,56 @@ static int read_password(const char *path, char **ret, struct err *err)
     return 0;
 }
 
-int registries_configure(struct registries *r, const struct farm *farm, struct err *err)
+static struct registry_options options_of(const struct farm *farm, const struct farm_registry *fr,
+                                          const char *password)
 {
-    cleanup_strvec strvec passwords = {0};
+    return (struct registry_options){.host = fr->host,
+                                     .endpoint = fr->endpoint,
+                                     .plain_http = fr->plain_http,
+                                     .username = password ? fr->username : NULL,
+                                     .password = password,
+                                     .stall_ms = farm->registry_timeout_ms};
+}
+
+/* The options of all; the passwords are kept in `passwords`. */
+static int read_options(const struct farm *farm, strvec *passwords, optionvec *ret, struct err *err)
+{
     VEC_FOREACH (&farm->registries, fr) {
         char *password = NULL;
         if (fr->password_file && read_password(fr->password_file, &password, err) < 0)
             return err_wrap(err, "registry %s", fr->host);
-        vec_push(&passwords, password);
-    }
-    clear(r);
-    for (size_t i = 0; i < farm->registries.n; i++) {
-        const struct farm_registry *fr = &farm->registries.items[i];
-        struct registry_options options = {.host = fr->host,
-                                           .endpoint = fr->endpoint,
-                                           .plain_http = fr->plain_http,
-                                           .username = passwords.items[i] ? fr->username : NULL,
-                                           .password = passwords.items[i],
-                                           .stall_ms = farm->registry_timeout_ms};
-        add(r, &options);
+        vec_push(passwords, password);
+        vec_push(ret, options_of(farm, fr, password));
     }
     return 0;
+}
+
+static const struct registry_options *find_options(const optionvec *all, const char *host)
+{
+    VEC_FOREACH (all, o)
+        if (str_eq(o->host, host))
+            return o;
+    return NULL;
+}
+
+int registries_configure(struct registries *r, const struct farm *farm, struct err *err)
+{
+    cleanup_strvec strvec passwords = {0};
+    optionvec options = {0};
+    struct entry *e, *next;
+    int code = read_options(farm, &passwords, &options, err);
+    HASH_ITER(hh, r->entries, e, next)
+    {
+        const struct registry_options none = {.host = e->host},
+                                      *o = find_options(&options, e->host);
+        if (code == 0 && !is_same(e, o ? o : &none))
+            drop(r, e);
+    }
+    VEC_FOREACH (&options, o) {
+        HASH_FIND_STR(r->entries, o->host, e);
+        if (code == 0 && !e)
+            add(r, o);
+    }
+    vec_free(&options);
+    return code;
 }

@@ -3,11 +3,13 @@ import base64
 import hashlib
 import http.client
 import json
+import signal
 import socket
 import time
 
 import pytest
 from gateway_world import MANIFEST, digest_of, manifest_of
+from procs import wait_for
 
 GIB = 1 << 30
 BLOCK = bytes(1 << 20)
@@ -104,6 +106,26 @@ def open_upload(world, length):
     connection.putheader("Content-Length", str(length))
     connection.endheaders()
     return connection
+
+
+def test_a_reload_in_the_middle_of_a_manifest(world):
+    """The registry's client that the request began with has gone when its body is there."""
+    manifest = manifest_of(b"config", b"layer")
+    world.push(b"config")
+    world.push(b"layer")
+    connection = http.client.HTTPConnection("127.0.0.1", world.gateway.port, timeout=60)
+    connection.putrequest("PUT", world.path("osf/one", f"manifests/{digest_of(manifest)}"))
+    connection.putheader("Authorization", "Basic " + base64.b64encode(b"L1:s1").decode())
+    connection.putheader("Content-Type", MANIFEST)
+    connection.putheader("Content-Length", str(len(manifest)))
+    connection.endheaders()
+    connection.send(manifest[:10])
+    assert world.gateway.request("GET", "/v2/")[0] == 200  # a turn of the loop
+    world.gateway.process.child.send_signal(signal.SIGHUP)
+    wait_for(lambda: "reloaded" in world.gateway.process.output(), 10, "reloaded")
+    connection.send(manifest[10:])
+    assert connection.getresponse().status == 201
+    connection.close()
 
 
 def test_a_board_that_vanishes(world):

@@ -1,8 +1,8 @@
 /* The gateway alone, for tests: an HTTP server with nothing else behind it.
  *
  * usage: gateway-tool FILE, which is JSON: {"registries": [{"host","username","password"}],
- * "leases": [{"lease","secret","repository","bases":[{"repository","digest"}]}]}. Prints its port, and
- * ends well on SIGTERM. */
+ * "leases": [{"lease","secret","repository","bases":[{"repository","digest"}]}]}. Prints its port, makes
+ * its registries anew on SIGHUP, as a reload may, and ends well on SIGTERM. */
 #include "common/json.h"
 #include "common/mem.h"
 #include "daemon/gateway.h"
@@ -15,7 +15,7 @@ struct tool {
     struct http_client *client;
     struct http_server *server;
     struct gateway *gateway;
-    uv_signal_t term;
+    uv_signal_t term, hup;
     json_t *config;
     struct registry *registries[8];
     struct gateway_base bases[16];
@@ -70,6 +70,7 @@ static void stopped(void *ctx)
         registry_free(t->registries[i]);
     http_client_free(t->client);
     uv_close((uv_handle_t *)&t->term, NULL);
+    uv_close((uv_handle_t *)&t->hup, NULL);
 }
 
 static void on_term(uv_signal_t *signal, int number)
@@ -93,6 +94,16 @@ static void make_registries(struct tool *t)
     }
 }
 
+static void on_hup(uv_signal_t *signal, int number)
+{
+    struct tool *t = signal->data;
+    for (size_t i = 0; t->registries[i]; i++)
+        registry_free(t->registries[i]);
+    make_registries(t);
+    printf("reloaded\n");
+    fflush(stdout);
+}
+
 static int start(struct tool *t, const char *file, struct err *err)
 {
     int r = json_parse_file(file, 1 << 20, &t->config, err);
@@ -102,6 +113,9 @@ static int start(struct tool *t, const char *file, struct err *err)
     uv_signal_init(&t->loop, &t->term);
     t->term.data = t;
     uv_signal_start(&t->term, on_term, SIGTERM);
+    uv_signal_init(&t->loop, &t->hup);
+    t->hup.data = t;
+    uv_signal_start(&t->hup, on_hup, SIGHUP);
     t->client = http_client_new(&t->loop);
     make_registries(t);
     t->gateway = gateway_new(&(struct gateway_hooks){lookup, find_registry, t});

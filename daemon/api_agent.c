@@ -11,7 +11,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#define LOG_PIECE_MAX (1024 * 1024)
+#define LOG_PIECE_MAX  (1024 * 1024)
+#define LOG_OFFSET_MAX (INT64_C(1) << 50)
 
 /* ---- who asks ---- */
 
@@ -189,7 +190,7 @@ static void handle_log(struct http_call *call, void *data)
     const char *text = http_call_query(call, "offset");
     char *end = NULL;
     long long offset = text ? strtoll(text, &end, 10) : -1;
-    if (offset < 0 || !end || end == text || *end) {
+    if (offset < 0 || offset > LOG_OFFSET_MAX || !end || end == text || *end) {
         http_respond_error(call, 400, "offset",
                            "offset: a number of bytes from the log's beginning");
         return;

@@ -17,6 +17,7 @@ struct operation {
     int64_t offset;
     char *bytes; /* NULL: only a sync */
     size_t n;
+    int64_t end; /* of the bytes as they came; what is beyond the limit is not written */
     bool sync;
     logs_done_fn done;
     void *data;
@@ -121,7 +122,8 @@ static void tell(struct operation *o)
         (void)!err_set(&err, -EILSEQ, "the log has %lld bytes", (long long)f->received);
     else if (o->result < 0)
         (void)!err_errno(&err, o->result, "writing the log of %s", f->lease);
-    o->done(o->data, f->received, f->durable, o->result < 0 ? &err : NULL);
+    bool dropped = o->result == 0 && o->bytes && o->end > f->received;
+    o->done(o->data, dropped ? o->end : f->received, f->durable, o->result < 0 ? &err : NULL);
 }
 
 static void finish(struct operation *o)
@@ -156,6 +158,13 @@ static void after(uv_work_t *w, int status)
         free_logs(l);
 }
 
+/* Whether bytes are not the next ones. Those beyond the limit, once that is reached, come from anywhere. */
+static bool is_gap(const struct log_file *f, const struct operation *o)
+{
+    int64_t limit = f->logs->limit;
+    return o->bytes && o->offset != f->received && (o->offset < limit || f->received < limit);
+}
+
 /* What is beyond the limit is said to be received, and is not written. */
 static void clip(struct operation *o)
 {
@@ -171,7 +180,7 @@ static void start_next(struct log_file *f)
     while (!f->busy && f->queue.n) {
         struct operation *o = f->queue.items[0];
         f->busy = true;
-        if (o->bytes && o->offset != f->received && o->offset < f->logs->limit) {
+        if (is_gap(f, o)) {
             o->result = -EILSEQ;
             finish(o);
             return;
@@ -278,7 +287,7 @@ static void enqueue(struct logs *l, const char *lease, const struct operation *w
     vec_push(&f->queue, o);
     if (f->busy)
         return;
-    if (o->bytes && o->offset != f->received && o->offset < l->limit) {
+    if (is_gap(f, o)) {
         (void)!err_set(&err, -EILSEQ, "the log has %lld bytes", (long long)f->received);
         f->queue.n--;
         free_operation(o);
@@ -291,8 +300,12 @@ static void enqueue(struct logs *l, const char *lease, const struct operation *w
 void logs_append(struct logs *logs, const char *lease, int64_t offset, const void *bytes, size_t n,
                  logs_done_fn done, void *data)
 {
-    struct operation o = {
-        .offset = offset, .bytes = xmemdup(bytes, n), .n = n, .done = done, .data = data};
+    struct operation o = {.offset = offset,
+                          .bytes = xmemdup(bytes, n),
+                          .n = n,
+                          .done = done,
+                          .data = data,
+                          .end = offset + (int64_t)n};
     enqueue(logs, lease, &o);
 }
 

@@ -41,19 +41,28 @@ static int read_file(const char *path, char **ret, struct err *err)
     return 0;
 }
 
-/* Reads farm.yaml. What is accepted is kept, so that a start with a bad file runs on the last good one. */
-static int load_farm(struct coordinator *c, struct farm **ret, struct err *err)
+/* Reads farm.yaml; *ret_copy is what keep_farm takes. */
+static int load_farm(struct coordinator *c, struct farm **ret, char **ret_copy, struct err *err)
 {
     cleanup_strvec strvec errors = {0};
-    cleanup_free char *copy = NULL, *kept = xasprintf("%s/farm.yaml.accepted", c->state);
-    int r = config_read(c->config, ret, &copy, &errors);
+    int r = config_read(c->config, ret, ret_copy, &errors);
     VEC_FOREACH (&errors, line)
         log_error("%s", *line);
     if (r < 0)
         return err_set(err, r, "%s", errors.n ? errors.items[0] : "farm.yaml cannot be read");
-    if (write_file(kept, copy, err) < 0)
-        return err->code;
     return 0;
+}
+
+/* Keeps a copy of what the farm runs on, so that a start with a bad file runs on the last good one. For want of room it
+ * goes without: the farm is to run. */
+static void keep_farm(struct coordinator *c, const char *copy)
+{
+    cleanup_free char *kept = xasprintf("%s/farm.yaml.accepted", c->state), *before = NULL;
+    struct err err = ERR_INIT;
+    if (!copy || (read_file(kept, &before, &err) == 0 && str_eq(before, copy)))
+        return;
+    if (write_file(kept, copy, &err) < 0)
+        log_warning("%s", err.text);
 }
 
 static int load_last_accepted(struct coordinator *c, struct farm **ret)
@@ -67,7 +76,7 @@ static int load_last_accepted(struct coordinator *c, struct farm **ret)
 }
 
 /* The state folder is named by the file that we may not be able to read: an option names it too. */
-static int first_farm(struct coordinator *c, struct err *err)
+static int first_farm(struct coordinator *c, char **ret_copy, struct err *err)
 {
     struct farm *farm = NULL;
     if (!c->options.state) {
@@ -83,7 +92,7 @@ static int first_farm(struct coordinator *c, struct err *err)
         return err_errno(err, -errno, "state folder %s", c->state);
     free(c->state);
     c->state = absolute;
-    if (load_farm(c, &c->farm, err) < 0 && load_last_accepted(c, &c->farm) < 0)
+    if (load_farm(c, &c->farm, ret_copy, err) < 0 && load_last_accepted(c, &c->farm) < 0)
         return err->code;
     return 0;
 }
@@ -91,12 +100,17 @@ static int first_farm(struct coordinator *c, struct err *err)
 void coordinator_reload(struct coordinator *c)
 {
     struct farm *farm = NULL;
+    cleanup_free char *copy = NULL;
     struct err err = ERR_INIT;
-    if (load_farm(c, &farm, &err) < 0 || registries_configure(c->registries, farm, &err) < 0) {
+    if (c->stopping)
+        return;
+    if (load_farm(c, &farm, &copy, &err) < 0 ||
+        registries_configure(c->registries, farm, &err) < 0) {
         log_error("reload: nothing is changed: %s", err.text);
         farm_free(farm);
         return;
     }
+    keep_farm(c, copy);
     struct farm *old = c->farm;
     c->farm = farm;
     model_on_config(coordinator_turn(c), farm);
@@ -303,13 +317,14 @@ int coordinator_start(uv_loop_t *loop, const struct coordinator_options *options
                       struct coordinator **ret, struct err *err)
 {
     struct coordinator *c = xnew(struct coordinator);
+    cleanup_free char *copy = NULL;
     c->loop = loop;
     c->config = xstrdup(options->config);
     c->state = xstrdup(options->state);
     c->started_at = clock_wall_ms();
     copy_options(c, options);
     start_handles(c);
-    int r = first_farm(c, err);
+    int r = first_farm(c, &copy, err);
     if (r == 0)
         r = start_model(c, err);
     if (r == 0)
@@ -320,6 +335,7 @@ int coordinator_start(uv_loop_t *loop, const struct coordinator_options *options
         coordinator_free(c);
         return r;
     }
+    keep_farm(c, copy); /* not before the store's lock: it may be another coordinator's folder */
     model_start(coordinator_turn(c));
     upstream_configure(c->upstream);
     *ret = c;

@@ -1,0 +1,94 @@
+"""The rule that nothing may break, with the coordinator killed at every request of a publication."""
+import json
+
+import pytest
+from procs import run
+from registry_proxy import RegistryProxy
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+PLATFORMS = ["linux/amd64", "linux/arm64"]
+TAGS = ["1.0", "latest"]
+# A publication begins by keeping what was built.
+BEGIN = r"HEAD /v2/osf/app/manifests/_sheaf"
+
+
+def platforms(index):
+    return sorted(f"{d['platform']['os']}/{d['platform']['architecture']}" for d in index["manifests"])
+
+
+class World:
+    """A farm of one image for two platforms, whose registry is behind a proxy."""
+
+    def __init__(self, farm):
+        self.registry, git = farm.registry(), farm.git()
+        self.proxy = farm.add(RegistryProxy(self.registry))
+        self.app = git.repo("app")
+        self.push(0)
+        self.sheafd = farm.coordinator({
+            "registry": f"{self.proxy.host}/osf", "platforms": PLATFORMS, "registry-timeout": "5s", "images": {
+                "app": {"source": self.app.url, "ref": "refs/heads/master", "tags": TAGS, "emulated": True}}})
+        farm.agent(self.sheafd, "amd64-1")
+        farm.agent(self.sheafd, "arm64-1", emulated=["linux/arm64"])
+        self.sheafd.wait_idle(120)
+        self.check()
+
+    def push(self, n):
+        self.n = n
+        self.app.commit({"Dockerfile": "FROM scratch\nCOPY n /n\n", "n": f"{n}\n"})
+
+    def raw(self, reference):
+        """As skopeo sees it, from the registry itself."""
+        done = run(["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{self.registry.host}/osf/app{reference}"])
+        return json.loads(done.stdout)
+
+    def check(self):
+        """Whatever a tag names now is whole, and so was everything that one ever named."""
+        for tag in TAGS:
+            index = self.raw(f":{tag}")
+            assert platforms(index) == PLATFORMS
+            for child in index["manifests"]:
+                assert self.raw(f"@{child['digest']}")["layers"]
+        for repository, tag, body in self.proxy.tag_puts:
+            document = json.loads(body)
+            if "manifests" in document:
+                assert repository == "osf/app" and platforms(document) == PLATFORMS, tag
+            else:
+                assert tag.endswith(("-amd64", "-arm64")) or tag.startswith("_sheaf"), tag
+
+    def check_published(self):
+        """The newest push is what all tags name; it was built once, whatever happened meanwhile."""
+        self.check()
+        sheafd = self.sheafd
+        assert sheafd.track("app")["state"] == "published"
+        assert len({self.registry.digest("osf/app", tag) for tag in TAGS}) == 1
+        builds = sheafd.builds("app")
+        assert len(builds) == self.n + 1
+        for job in builds[-1]["jobs"]:
+            job = sheafd.job(job["job"])
+            assert job["state"] == "succeeded" and len(job["attempts"]) == 1, job
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("forward", [False, True], ids=["stalled", "answer_lost"])
+def test_killed_at_every_request(farm, forward):
+    world = World(farm)
+    sheafd, proxy, n = world.sheafd, world.proxy, 0
+    while True:
+        n += 1
+        proxy.catch(n, BEGIN, forward)
+        world.push(n)
+        sheafd.poll(world.app)
+        sheafd.wait(lambda: proxy.caught.is_set() or (proxy.seen and sheafd.idle()), 120, f"request {n}")
+        if not proxy.caught.is_set():
+            break
+        sheafd.kill()
+        proxy.release()
+        print(f"request {n}: {proxy.what}")
+        world.check()
+        sheafd.start()
+        sheafd.wait_idle(120)
+        world.check_published()
+    proxy.release()
+    world.check_published()
+    assert n > 15, "every step of a publication was met"

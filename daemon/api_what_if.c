@@ -18,16 +18,19 @@ struct asking {
     struct http_call *call; /* NULL: the client has gone */
     json_t *body;           /* its texts are the question's */
     struct what_if_question question;
-    const char *path;     /* CONFIG: of the file; NULL once it has been read */
+    const char *path;     /* CONFIG: of the file */
     strvec errors;        /* CONFIG: what is wrong with the file */
     struct farm *running; /* held: the copy is of a model of this one */
-    struct what_if *what; /* NULL until the copy is taken */
+    size_t size;          /* of the room to be made */
+    struct what_if *room; /* NULL again once the copy is taken */
+    struct what_if *what; /* NULL until then */
     int rounds;
     uv_work_t work;
 };
 
 static void asking_free(struct asking *a)
 {
+    what_if_free(a->room);
     what_if_free(a->what);
     farm_free(a->question.farm);
     farm_free(a->running);
@@ -135,9 +138,12 @@ static void next(struct asking *a);
 static void work(uv_work_t *w)
 {
     struct asking *a = w->data;
-    if (a->what)
+    if (a->what) {
         what_if_run(a->what);
-    else
+        return;
+    }
+    a->room = what_if_prepare(a->size);
+    if (a->path)
         config_read(a->path, &a->question.farm, NULL, &a->errors);
 }
 
@@ -158,7 +164,8 @@ static void take_copy(struct asking *a)
 {
     struct err err = ERR_INIT;
     a->running = coordinator_hold_farm(a->c);
-    if (what_if_new(coordinator_turn(a->c), &a->question, &a->what, &err) == 0) {
+    if (what_if_new(coordinator_turn(a->c), &a->question, a->room, &a->what, &err) == 0) {
+        a->room = NULL;
         a->question.farm = NULL;
         start_work(a);
         return;
@@ -168,10 +175,9 @@ static void take_copy(struct asking *a)
     asking_free(a);
 }
 
-static void file_was_read(struct asking *a)
+static void prepared(struct asking *a)
 {
-    a->path = NULL;
-    if (a->question.farm) {
+    if (!a->path || a->question.farm) {
         take_copy(a);
         return;
     }
@@ -187,8 +193,8 @@ static void next(struct asking *a)
 {
     if (!a->call) {
         asking_free(a);
-    } else if (!a->what && a->path) {
-        file_was_read(a);
+    } else if (!a->what) {
+        prepared(a);
     } else if (a->rounds++ < ROUNDS_MAX && what_if_ask(a->what, coordinator_model(a->c))) {
         start_work(a);
     } else {
@@ -215,8 +221,6 @@ void api_what_if(struct http_call *call, void *data)
         return;
     }
     http_call_on_gone(call, on_gone, a);
-    if (a->path)
-        start_work(a);
-    else
-        take_copy(a);
+    a->size = what_if_size(coordinator_model(a->c));
+    start_work(a);
 }

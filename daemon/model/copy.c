@@ -1,5 +1,5 @@
-/* Copies of a model. Texts that only matter to boards and registries are left out: what a finished job was told, the
- * bytes of indexes. */
+/* Copies of a model. Texts that are rarely of use are left out: the bytes of indexes; what a job that has succeeded was
+ * told and made from. */
 #include "daemon/model/copy.h"
 
 #include "daemon/model/objects.h"
@@ -20,8 +20,8 @@ static uint64_t column_bit(enum table_id table, const char *name)
 /* The texts that are left out, a bit for each column: of publications, and of jobs that have succeeded. */
 static void leave_out(struct model_copy *copy)
 {
-    static const char *const of_jobs[] = {"spec",   "image", "repository", "source",
-                                          "commit", "path",  "dockerfile", "config_digest"};
+    static const char *const of_jobs[] = {"inputs", "spec", "image",      "repository",   "source",
+                                          "commit", "path", "dockerfile", "config_digest"};
     copy->no_bytes = column_bit(TABLE_PUBLICATION, "bytes");
     for (size_t i = 0; i < sizeof(of_jobs) / sizeof(*of_jobs); i++)
         copy->no_spec |= column_bit(TABLE_JOB, of_jobs[i]);
@@ -79,23 +79,31 @@ static void add_context(struct model *m, struct model_copy *copy, struct context
     add(copy, e);
 }
 
+static void add_whole(struct model_copy *copy, const struct row *row)
+{
+    strbuf_addc(&copy->more, (char)row->table);
+    row_pack(&copy->more, row->table, row, 0);
+}
+
 bool model_copy_job(struct model *m, struct model_copy *copy, const char *key)
 {
-    struct job *j = job_find(m, key);
-    m->visit++;
-    add_job(m, copy, j);
-    flush(copy);
+    const struct job *j = job_find(m, key);
+    if (j)
+        add_whole(copy, &j->row);
     return j != NULL;
 }
 
 bool model_copy_context(struct model *m, struct model_copy *copy, const char *source,
                         const char *commit, const char *path, const char *dockerfile)
 {
-    struct context *c = context_find(m, source, commit, path, dockerfile);
-    m->visit++;
-    add_context(m, copy, c);
-    flush(copy);
-    return c && c->known;
+    const struct context *c = context_find(m, source, commit, path, dockerfile);
+    if (!c || !c->known)
+        return false;
+    const struct epoch *e = c->id ? epoch_find(m, c->source, c->id) : NULL;
+    add_whole(copy, &c->row);
+    if (e)
+        add_whole(copy, &e->row);
+    return true;
 }
 
 /* ---- tables ---- */
@@ -180,9 +188,23 @@ static void add_boards(struct model *m, struct model_copy *copy)
     }
 }
 
+size_t model_copy_size(const struct model *m)
+{
+    size_t tracks = HASH_COUNT(m->tracks), publications = HASH_COUNT(m->publications);
+    return ((size_t)1 << 20) + tracks * 8192 + publications * 4096;
+}
+
+void model_copy_reserve(struct model_copy *copy, size_t bytes)
+{
+    free(copy->rows.s);
+    copy->rows = (struct strbuf){.s = xcalloc(1, bytes), .cap = bytes};
+    memset(copy->rows.s, 1, bytes); /* calloc's pages are not there before they are written */
+}
+
 void model_copy_take(struct model *m, struct model_copy *ret)
 {
-    *ret = (struct model_copy){.mono = m->mono, .wall = m->wall};
+    ret->mono = m->mono;
+    ret->wall = m->wall;
     leave_out(ret);
     m->visit++;
     for (struct setting *s = m->settings; s; s = s->hh.next)
@@ -199,22 +221,50 @@ void model_copy_take(struct model *m, struct model_copy *ret)
     flush(ret);
 }
 
-void model_copy_load(const struct model_copy *copy, struct model *to)
+/* Whether it was loaded before, from what was added later. */
+static bool there(const struct model *m, const struct row *row)
 {
-    const char *p = copy->rows.s, *end = p + copy->rows.n;
-    while (p < end) {
+    const struct context *c = (const void *)row;
+    const struct epoch *e = (const void *)row;
+    switch (row->table) {
+    case TABLE_JOB:
+        return job_find(m, ((const struct job *)row)->key);
+    case TABLE_CONTEXT:
+        return context_find(m, c->source, c->commit, c->path, c->dockerfile);
+    case TABLE_EPOCH:
+        return epoch_find(m, e->source, e->context_id);
+    default:
+        return false;
+    }
+}
+
+static void load(const struct strbuf *rows, struct model *to)
+{
+    const char *p = rows->s, *end = p + rows->n;
+    while (rows->n && p < end) {
         enum table_id table = (enum table_id)(unsigned char)*p++;
         struct row *row = xcalloc(1, table_of(table)->size);
         row->table = table;
         p = row_unpack(table, p, row);
-        if (model_add(to, table, row) < 0)
+        if (there(to, row)) {
+            row_done(table, row);
+            free(row);
+        } else if (model_add(to, table, row) < 0) {
             abort(); /* it was in a model */
+        }
     }
+}
+
+void model_copy_load(const struct model_copy *copy, struct model *to)
+{
+    load(&copy->more, to);
+    load(&copy->rows, to);
 }
 
 void model_copy_done(struct model_copy *copy)
 {
     strbuf_done(&copy->rows);
+    strbuf_done(&copy->more);
     vec_free(&copy->batch);
     VEC_FOREACH (&copy->boards, b)
         free(b->name);

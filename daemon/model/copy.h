@@ -16,16 +16,23 @@ struct copy_board {
 /* Zeroed is empty. */
 struct model_copy {
     struct strbuf rows; /* packed, each after its table's number */
+    struct strbuf more; /* what was added later, and counts instead */
     VEC(struct copy_board) boards;
     int64_t mono, wall;
     VEC(const struct row *) batch; /* while it is taken */
     uint64_t no_bytes, no_spec;    /* columns that are left out */
 };
 
-/* Takes a copy, at any time, within a turn too. Of settled jobs it has those that something refers to, of contexts
- * those of the commits planned with: model_copy_job and model_copy_context add others. */
+/* About how many bytes a copy has. */
+size_t model_copy_size(const struct model *m);
+/* Makes room for so many, and touches it: a third of the time that a copy takes is the kernel's, for its pages, and may
+ * be spent on another thread before. */
+void model_copy_reserve(struct model_copy *copy, size_t bytes);
+/* Takes a copy into an empty one, at any time, within a turn too. Of settled jobs it has those that something refers to,
+ * without their inputs, and of contexts those of the commits planned with: model_copy_job and model_copy_context add
+ * others, and inputs. */
 void model_copy_take(struct model *m, struct model_copy *ret);
-/* Adds a job. Returns whether `m` knows it. */
+/* Adds a job whole. Returns whether `m` knows it. */
 bool model_copy_job(struct model *m, struct model_copy *copy, const char *key);
 /* Adds a context with its epoch. Returns whether `m` knows it. */
 bool model_copy_context(struct model *m, struct model_copy *copy, const char *source,

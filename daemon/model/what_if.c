@@ -101,24 +101,46 @@ static char *plain_path(const char *path)
     return str_eq(path, ".") ? xstrdup("") : xstrndup(path, n);
 }
 
-int what_if_new(struct model *m, const struct what_if_question *q, struct what_if **ret,
-                struct err *err)
+struct what_if *what_if_prepare(size_t bytes)
 {
     struct what_if *w = xnew(struct what_if);
-    w->farm = m->farm;
-    w->q = (struct what_if_question){.kind = q->kind,
-                                     .source = xstrdup(q->source),
-                                     .ref = xstrdup(q->ref),
-                                     .reference = xstrdup(q->reference),
-                                     .board = xstrdup(q->board)};
+    model_copy_reserve(&w->copy, bytes);
+    return w;
+}
+
+size_t what_if_size(const struct model *m)
+{
+    return model_copy_size(m);
+}
+
+static void forget_question(struct what_if_question *q)
+{
+    free((char *)(uintptr_t)q->source);
+    free((char *)(uintptr_t)q->ref);
+    free((char *)(uintptr_t)q->reference);
+    free((char *)(uintptr_t)q->board);
+    strvec_done(&q->paths);
+}
+
+int what_if_new(struct model *m, const struct what_if_question *q, struct what_if *room,
+                struct what_if **ret, struct err *err)
+{
+    struct what_if_question own = {.kind = q->kind,
+                                   .source = xstrdup(q->source),
+                                   .ref = xstrdup(q->ref),
+                                   .reference = xstrdup(q->reference),
+                                   .board = xstrdup(q->board)};
     VEC_FOREACH (&q->paths, path)
-        vec_push(&w->q.paths, plain_path(*path));
-    int r = check(m, &w->q, err);
+        vec_push(&own.paths, plain_path(*path));
+    int r = check(m, &own, err);
     if (r < 0) {
-        what_if_free(w);
+        forget_question(&own);
         return r;
     }
+    struct what_if *w = room ? room : xnew(struct what_if);
+    w->q = own;
     w->q.farm = q->farm;
+    w->farm = m->farm;
     model_copy_take(m, &w->copy);
     *ret = w;
     return 0;
@@ -212,11 +234,7 @@ void what_if_free(struct what_if *w)
         return;
     what_if_forget(w);
     model_copy_done(&w->copy);
-    free((char *)(uintptr_t)w->q.source);
-    free((char *)(uintptr_t)w->q.ref);
-    free((char *)(uintptr_t)w->q.reference);
-    free((char *)(uintptr_t)w->q.board);
-    strvec_done(&w->q.paths);
+    forget_question(&w->q);
     farm_free(w->q.farm);
     VEC_FOREACH (&w->lacks, l)
         lack_done(l);

@@ -34,10 +34,14 @@ struct what_if_question {
 
 struct what_if;
 
-/* Checks the question and takes the copy; the question may then be ended. The model's farm must outlive *ret, which the
- * caller owns. -ENOENT: no such source, ref, base or board; -EINVAL: it cannot happen; the text says why. */
-int what_if_new(struct model *m, const struct what_if_question *q, struct what_if **ret,
-                struct err *err);
+/* Room for a copy, made on any thread. The caller owns it. */
+struct what_if *what_if_prepare(size_t bytes);
+/* How much room that is. */
+size_t what_if_size(const struct model *m);
+/* Checks the question and takes the copy; the question may then be ended. `room` is taken over, if this succeeds; NULL:
+ * none was made before. The model's farm must outlive *ret, which the caller owns. -ENOENT: no such source, ref, base or board; -EINVAL: it cannot happen; the text says why. */
+int what_if_new(struct model *m, const struct what_if_question *q, struct what_if *room,
+                struct what_if **ret, struct err *err);
 /* Lets it happen. Takes as long as the plan of all that follows; touches nothing but `w`. */
 void what_if_run(struct what_if *w);
 /* From any thread: nobody waits for the answer, and a run may end early. */

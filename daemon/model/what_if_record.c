@@ -104,7 +104,8 @@ static void lack_last(struct sim *s, const struct track *t)
 {
     for (int p = 0; p < PLATFORM_COUNT; p++) {
         const char *key = t->slots[p] ? t->slots[p]->last_key : NULL;
-        if (key && !job_find(s->m, key))
+        const struct job *last = key ? job_find(s->m, key) : NULL;
+        if (key && (!last || !*last->inputs))
             vec_push(&s->w->lacks, (struct what_lack){.key = xstrdup(key)});
     }
 }

@@ -3,6 +3,7 @@
 #include "common/digest.h"
 #include "daemon/model/copy.h"
 #include "daemon/model/schedule.h"
+#include "daemon/model/what_if.h"
 #include "tests/lib/bench_world.h"
 
 #include <malloc.h>
@@ -300,7 +301,8 @@ static void copy(struct bench_world *w)
     double took = 1e9;
     size_t bytes = 0;
     for (int i = 0; i < 5; i++) {
-        struct model_copy c;
+        struct model_copy c = {0};
+        model_copy_reserve(&c, model_copy_size(w->m));
         double begin = bench_now();
         model_copy_take(w->m, &c);
         double one = bench_now() - begin;
@@ -308,8 +310,37 @@ static void copy(struct bench_world *w)
         bytes = c.rows.n;
         model_copy_done(&c);
     }
-    printf("a copy of the model has %zu MiB:\n", bytes >> 20);
+    printf("a copy of the model has %zu MiB, %zu were thought of:\n", bytes >> 20,
+           model_copy_size(w->m) >> 20);
     figure("copy of the model, best of 5", took, 20);
+}
+
+/* The whole of a question. */
+static void what_if(struct bench_world *w, const struct what_if_question *q, const char *what)
+{
+    struct what_if *asked = NULL;
+    struct err err = ERR_INIT;
+    int rounds = 0;
+    double begin = bench_now();
+    if (what_if_new(w->m, q, NULL, &asked, &err) < 0)
+        abort();
+    do {
+        what_if_run(asked);
+        rounds++;
+    } while (what_if_ask(asked, w->m));
+    json_t *answer = what_if_answer(asked);
+    printf("%d rounds, %zu builds:\n", rounds, json_array_size(json_object_get(answer, "builds")));
+    json_decref(answer);
+    what_if_free(asked);
+    figure(what, bench_now() - begin, 0);
+}
+
+static void what_ifs(struct bench_world *w)
+{
+    struct what_if_question push = {.kind = WHAT_IF_PUSH, .source = "https://git.test/50.git"};
+    struct what_if_question base = {.kind = WHAT_IF_BASE, .reference = "docker.io/library/base7:1"};
+    what_if(w, &push, "what if: a push to a source, on a worker");
+    what_if(w, &base, "what if: new content of a base, on a worker");
 }
 
 static void views(struct bench_world *w)
@@ -370,6 +401,7 @@ int main(void)
     bench_settle(&w);
     base_moved(&w);
     copy(&w);
+    what_ifs(&w);
     views(&w);
     bench_done(&w);
     figure("dispatch of one job of 10", dispatch(10), 1);

@@ -18,7 +18,7 @@ static json_t *ask(struct world *w, const struct what_if_question *q)
     struct what_if *what = NULL;
     struct err err = ERR_INIT;
     json_t *before = view_tracks(w->m);
-    if (what_if_new(w->m, q, &what, &err) < 0)
+    if (what_if_new(w->m, q, what_if_prepare(what_if_size(w->m)), &what, &err) < 0)
         fail_msg("%s", err.text);
     int rounds = 0;
     do {
@@ -52,7 +52,7 @@ static void refused(struct world *w, const struct what_if_question *q, int code,
 {
     struct what_if *what = NULL;
     struct err err = ERR_INIT;
-    assert_int_equal(what_if_new(w->m, q, &what, &err), code);
+    assert_int_equal(what_if_new(w->m, q, NULL, &what, &err), code);
     if (!strstr(err.text, text))
         fail_msg("%s", err.text);
 }
@@ -418,7 +418,7 @@ static void test_a_copy_is_at_rest(void **state)
 {
     struct world w;
     world_of(&w);
-    struct model_copy copy;
+    struct model_copy copy = {0};
     model_copy_take(w.m, &copy);
     struct model *real = w.m;
     struct model_hooks hooks = {NULL, NULL};

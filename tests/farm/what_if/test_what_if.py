@@ -168,3 +168,40 @@ def test_a_lost_board(farm):
     assert [t["after"]["state"] for t in answer["tracks"]] == ["building"]
     for args, status in ((["push", "nobody"], 3), (["base", "debian:1"], 3), (["board", "two", "--lost"], 3), (["board", "board"], 2)):
         assert w.sheafd.ctl("what-if", *args, check=False).returncode == status
+
+
+def post(sheafd, body, by="--unix-socket"):
+    """The status and the answer of POST /v1/what-if."""
+    where = ["--unix-socket", sheafd.socket, "http://sheaf/v1/what-if"] if by == "--unix-socket" else [f"{sheafd.status_url}/v1/what-if"]
+    done = run(["curl", "-s", "-w", "\n%{http_code}", "-H", "Content-Type: application/json", "-d", json.dumps(body), *where])
+    text, _, status = done.stdout.rpartition("\n")
+    return int(status), json.loads(text)
+
+
+@pytest.mark.timeout(200)
+def test_odd_questions(farm):
+    registry, up = farm.registry(), farm.git().repo("one")
+    up.commit({"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+    sheafd = farm.coordinator({"registry": f"{registry.host}/osf", "platforms": AMD64, "poll": "1h",
+                               "images": {"one": {"source": up.url, "ref": "refs/heads/*", "tags": ["$branch"]}}})
+    sheafd.wait(lambda: sheafd.tracks("one"), 60, "the image")
+    for body, field in (({}, "event"), ({"event": "storm"}, "event"), ({"event": "push"}, "source"), ({"event": "push", "source": 1}, "source"),
+                        ({"event": "push", "source": "one", "paths": [1]}, "paths"), ({"event": "push", "source": "one", "board": "x"}, "board"),
+                        ({"event": "config", "path": "farm.yaml"}, "path"), ({"event": "config", "path": "/none/farm.yaml"}, "path")):
+        status, answer = post(sheafd, body)
+        jsonschema.validate(answer, schema("error"))
+        assert (status, answer["field"]) == (400, field), answer
+    push = {"event": "push", "source": "one"}
+    assert post(sheafd, push, by="tcp")[0] == 403
+    assert post(sheafd, {"event": "push", "source": "nobody"})[0] == 404
+    # A branch that nobody has made yet.
+    status, answer = post(sheafd, {**push, "ref": "refs/heads/next"})
+    assert status == 200 and [b["track"] for b in answer["builds"]] == ["one@next"] and answer["question"]["refs"] == ["refs/heads/next"]
+    # One after the other, and a farm that is replaced meanwhile.
+    asking = [farm.process(f"asks{i}", ["curl", "-s", "--unix-socket", sheafd.socket, "-d", json.dumps(push), "http://sheaf/v1/what-if"])
+              for i in range(8)]
+    sheafd.reload()
+    sheafd.wait(lambda: all(p.child.poll() is not None for p in asking), 60, "the answers")
+    answers = [json.loads(p.output()) for p in asking]
+    assert all("builds" in a or "another such question" in a["error"] for a in answers) and any("builds" in a for a in answers)
+    assert post(sheafd, push)[0] == 200

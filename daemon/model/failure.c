@@ -114,6 +114,8 @@ static void try_again(struct model *m, struct job *j, int64_t delay)
 {
     if (j->state != JOB_WANTED)
         job_move(m, j, JOB_WANTED);
+    else
+        job_changed(m, j); /* it was wanted again before its attempt had ended */
     wait_for_retry(m, j, delay);
     if (!delay)
         schedule_add(m, j);

@@ -307,7 +307,8 @@ static void show_held(struct model *m, struct track *t)
     hold_of(m, t, &hold);
     if (build_active(t->current) && t->current->state != BUILD_HELD) {
         build_move(m, t->current, BUILD_HELD);
-        model_plan_later(m, t); /* what may finish in spite of newer inputs has: they are built now */
+        model_plan_later(m,
+                         t); /* what may finish in spite of newer inputs has: they are built now */
     }
     track_state_set(m, t, TRACK_HELD, hold.code, "%s", hold.text);
 }

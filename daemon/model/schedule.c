@@ -180,7 +180,7 @@ static bool avoided(const struct model *m, const struct board *b, const struct j
     for (const struct board *o = m->boards; o; o = o->hh.next)
         if (o != b && present(o) && offers(o, j))
             return true;
-    return j->timeouts > 0;
+    return j->timeouts > 0 && j->kind == FAILURE_TIMEOUT;
 }
 
 static int64_t live_leases(const struct board *b)
@@ -408,7 +408,9 @@ void schedule_why(struct model *m, const struct job *j, struct reason *ret)
         if (!offers(b, j) || b->state == BOARD_JOINING)
             continue;
         cleanup_free char *why = board_why_not(m, b);
-        const char *free = free_slots(m, b) > 0 ? "is slower than to wait for another" : "is busy";
+        const char *free = avoided(m, b, j)       ? "has failed it"
+                           : free_slots(m, b) > 0 ? "is slower than to wait for another"
+                                                  : "is busy";
         strbuf_addf(&busy, "%sboard %s %s", busy.n ? ", " : "", b->name, why ? why : free);
     }
     if (busy.n)

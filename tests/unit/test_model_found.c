@@ -1,0 +1,153 @@
+/* What random histories (tests/model) have found, in short. */
+#include "tests/lib/model_world.h"
+
+#define SOURCE "https://git.test/a.git"
+#define MASTER "refs/heads/master"
+#define TRACK  "base@master"
+
+static void one_image(struct world *w)
+{
+    world_init(w);
+    world_image(w, "base", SOURCE, MASTER, "./mk");
+    world_start(w);
+    world_board(w, "one");
+}
+
+static void push(struct world *w, const char *commit)
+{
+    world_see(w, SOURCE, MASTER, commit);
+    world_inspect(w, NULL);
+}
+
+/* The build of a first push, which is about to be published. */
+static void built(struct world *w)
+{
+    push(w, "c1");
+    struct wire_poll_response got = world_poll(w, "one");
+    world_succeed(w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    world_retain(w);
+    assert_string_equal(world_track_state(w, TRACK), "publishing");
+}
+
+/* Takes the one step of a publication that is asked for. */
+static struct effect take_step(struct world *w)
+{
+    struct effect e = {0};
+    for (size_t i = w->todo.n; i-- > 0;)
+        if (w->todo.items[i].kind == EFFECT_PUBLISH) {
+            e = w->todo.items[i];
+            vec_remove(&w->todo, i);
+        }
+    return e;
+}
+
+static void test_newer_inputs_follow_a_build_that_was_let_finish(void **state)
+{
+    struct world w;
+    one_image(&w);
+    push(&w, "c1");
+    push(&w, "c2");
+    push(&w, "c3");
+    struct wire_poll_response got = world_poll(&w, "one");
+    push(&w, "c4"); /* superseded twice: the build of c3 may finish */
+    assert_int_equal(got.leases.n, 1);
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    assert_int_equal(world_settle(&w, NULL), 1); /* c4 */
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    world_done(&w);
+}
+
+static void test_a_tag_read_back_as_something_else_is_put_again(void **state)
+{
+    struct world w;
+    one_image(&w);
+    built(&w);
+    struct effect e = take_step(&w);
+    for (; e.step != PUBLISH_VERIFY; e = take_step(&w)) {
+        world_begin(&w, 1);
+        model_on_publication_step(w.m, e.publication, e.step,
+                                  e.step == PUBLISH_TAG ? e.tags.items[0].tag : NULL);
+        world_end(&w);
+        effect_done(&e);
+    }
+    world_begin(&w, 1);
+    model_on_publication_failed(w.m, e.publication, PUBLISH_VERIFY, PUBLISH_AWAY, PLATFORM_COUNT,
+                                "latest was read back as another");
+    world_end(&w);
+    effect_done(&e);
+    world_wait(&w, 10000);
+    e = take_step(&w);
+    assert_int_equal(e.step, PUBLISH_TAG);
+    vec_push(&w.todo, e);
+    world_settle(&w, NULL);
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    world_done(&w);
+}
+
+static void test_a_cancelled_build_is_not_published(void **state)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    one_image(&w);
+    built(&w);
+    world_begin(&w, 1);
+    assert_int_equal(model_on_cancel_build(w.m, 1, &err), 0);
+    world_end(&w);
+    assert_string_equal(world_track_state(&w, TRACK), "cancelled");
+    struct effect e = take_step(&w);
+    world_begin(&w, 1); /* the answer of what was on its way */
+    model_on_publication_step(w.m, e.publication, e.step, NULL);
+    world_end(&w);
+    effect_done(&e);
+    assert_int_equal(world_publish(&w), 0);
+    world_restart(&w);
+    assert_string_equal(world_track_state(&w, TRACK), "cancelled");
+    world_done(&w);
+}
+
+static void test_a_ref_that_comes_back_is_built(void **state)
+{
+    struct world w;
+    one_image(&w);
+    struct seen_ref other = {.name = "refs/heads/other", .commit = "c0", .descends = true};
+    push(&w, "c1");
+    for (int i = 0; i < 2; i++) { /* gone */
+        world_begin(&w, 1);
+        model_on_refs(w.m, SOURCE, &other, 1);
+        world_end(&w);
+    }
+    assert_string_equal(world_track_state(&w, TRACK), "deleted");
+    push(&w, "c1");
+    assert_string_equal(world_track_state(&w, TRACK), "building");
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    world_done(&w);
+}
+
+static void test_a_restart_knows_who_backs_off(void **state)
+{
+    struct world w;
+    one_image(&w);
+    push(&w, "c1");
+    struct wire_poll_response got = world_poll(&w, "one");
+    world_fail(&w, &got.leases.items[0], WIRE_FAILURE_INFRA);
+    wire_poll_response_done(&got);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "backing-off");
+    world_restart(&w);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "backing-off");
+    world_done(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_newer_inputs_follow_a_build_that_was_let_finish),
+        cmocka_unit_test(test_a_tag_read_back_as_something_else_is_put_again),
+        cmocka_unit_test(test_a_cancelled_build_is_not_published),
+        cmocka_unit_test(test_a_ref_that_comes_back_is_built),
+        cmocka_unit_test(test_a_restart_knows_who_backs_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

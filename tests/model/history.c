@@ -67,7 +67,8 @@ void sim_say(struct sim *s, const char *fmt, ...)
         return;
     va_list ap;
     va_start(ap, fmt);
-    printf("%4u  ", s->step ? s->step->number : 0);
+    printf("%4u %6lld.%03d s  ", s->step ? s->step->number : 0, (long long)s->now / 1000,
+           (int)(s->now % 1000));
     vprintf(fmt, ap);
     putchar('\n');
     va_end(ap);

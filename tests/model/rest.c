@@ -4,13 +4,17 @@
 
 #define ROUNDS 400
 
-/* In every other history somebody looks after what has stopped. */
+/* In two of three histories somebody looks after what has stopped. */
 static void adopt_all(struct sim *s)
 {
     struct err err = ERR_INIT;
     for (const struct repository *r = s->m->repositories; r; r = r->hh.next)
-        if (r->stopped && s->history->seed % 2 && model_on_adopt(sim_turn(s), r->name, &err) == 0)
+        if (r->stopped && s->history->seed % 3 == 1 &&
+            model_on_adopt(sim_turn(s), r->name, &err) == 0)
             covered(COVERED_ADOPTED);
+        else if (r->stopped && s->history->seed % 3 == 2 &&
+                 model_on_restore(sim_turn(s), r->name, &err) == 0)
+            covered(COVERED_RESTORED);
     sim_pass(s);
 }
 

@@ -283,6 +283,7 @@ void sim_advance(struct sim *s, int64_t ms)
                 session_tick(s->board[i].session, s->now);
         if (!stalled_now(s) && model_next_due(s->m) <= sim_mono(s))
             model_on_timer(sim_turn(s));
+        sim_pass(s);
         boards_pump(s);
         sim_pass(s);
     }

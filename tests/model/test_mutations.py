@@ -15,7 +15,7 @@ BUILD = os.environ.get("SHEAF_BUILD", os.path.join(ROOT, "build", "gcc"))
 TARGET = "tests/model/model-histories"
 HISTORIES = 6000  # at most, of each
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 class Mutation:

@@ -5,6 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
+
+#define PATIENCE_MS (2 * 60 * 1000)
 
 /* Fetches the context's tar to a file without a name. */
 static int fetch(struct job *job, int fd, struct err *err)
@@ -19,10 +22,27 @@ static int fetch(struct job *job, int fd, struct err *err)
     if (r < 0)
         return r;
     if (response.status != 200)
-        r = err_set_retryable(err, -EREMOTEIO, true, "the coordinator answered %d: %.200s",
-                              response.status, strbuf_str(&response.body));
+        r = err_set_retryable(err, -EREMOTEIO, response.status >= 500 || response.status == 429,
+                              "the coordinator answered %d: %.200s", response.status,
+                              strbuf_str(&response.body));
     http_response_done(&response);
     return r;
+}
+
+/* The same again and again while the coordinator is away: it may be restarting. */
+static int fetch_with_patience(struct job *job, int fd, struct err *err)
+{
+    int64_t until = clock_mono_ms() + PATIENCE_MS, wait = 200;
+    for (;;) {
+        int r = fetch(job, fd, err);
+        if (r == 0 || !err->retryable || clock_mono_ms() + wait > until)
+            return r;
+        nanosleep(&(struct timespec){wait / 1000, wait % 1000 * 1000000}, NULL);
+        wait = wait < 5000 ? wait * 2 : 5000;
+        *err = ERR_INIT;
+        if (ftruncate(fd, 0) != 0 || lseek(fd, 0, SEEK_SET) != 0)
+            return err_errno(err, -errno, "the file for the context");
+    }
 }
 
 static int unpack(struct job *job, int fd)
@@ -51,7 +71,7 @@ int job_fetch_context(struct job *job)
     cleanup_close int fd = open(job->ws.work, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         return job_fail(job, WIRE_FAILURE_INFRA, "a file for the context: %s", strerror(errno));
-    if (fetch(job, fd, &err) < 0)
+    if (fetch_with_patience(job, fd, &err) < 0)
         return job_error(job, WIRE_FAILURE_INFRA, &err, "fetching the context");
     int r = unpack(job, fd);
     job->result.timings.context = clock_mono_ms() - start;

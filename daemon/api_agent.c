@@ -133,8 +133,9 @@ static void result_synced(void *data, int64_t received, int64_t durable, const s
         return;
     }
     p->result.log_size = received;
-    model_on_result(coordinator_turn(p->c), p->lease, &p->result,
-                    coordinator_token(p->c, p->call, NULL));
+    if (!refused_for_stall(p->c, p->call))
+        model_on_result(coordinator_turn(p->c), p->lease, &p->result,
+                        coordinator_token(p->c, p->call, NULL));
     free_pending_result(p);
 }
 

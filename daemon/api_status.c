@@ -150,7 +150,7 @@ static void get_sources(struct http_call *call, void *data)
         else if (when.next_at)
             json_object_set_new(source, "next_at", json_integer(when.next_at));
     }
-    coordinator_reply(c, call, 200, view);
+    coordinator_tell(c, call, view);
 }
 
 /* ---- what the model knows better than the store ---- */
@@ -236,7 +236,7 @@ static bool answerable(struct question *q, json_t *rows, const struct err *err)
 
 static void answer(struct question *q, json_t *json)
 {
-    coordinator_reply(q->c, q->call, 200, json);
+    coordinator_tell(q->c, q->call, json);
     free(q);
 }
 

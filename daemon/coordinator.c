@@ -124,7 +124,8 @@ uint64_t coordinator_moment(const struct coordinator *c)
 
 bool coordinator_settled(const struct coordinator *c)
 {
-    return !c->in_turn && !store_busy(c->store) && !c->gathering.turn.delta.changes.n;
+    return (!c->in_turn && !store_busy(c->store) && !c->gathering.turn.delta.changes.n) ||
+           store_is_stalled(c->store);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -215,6 +216,20 @@ uint64_t coordinator_token(struct coordinator *c, struct http_call *call,
     return w->token;
 }
 
+void coordinator_end_polls(struct coordinator *c)
+{
+    struct waiting_call *w, *next;
+    HASH_ITER(hh, c->calls, w, next)
+    {
+        if (!w->closed)
+            continue;
+        HASH_DEL(c->calls, w);
+        http_call_on_gone(w->call, NULL, NULL);
+        http_respond_error(w->call, 503, NULL, "the coordinator is stopping");
+        free(w);
+    }
+}
+
 static void answer(struct coordinator *c, struct effect *e)
 {
     static const struct http_field json[] = {{"Content-Type", "application/json"}, {0}};
@@ -249,6 +264,14 @@ void coordinator_reply_planned(struct coordinator *c, struct http_call *call, un
 void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned status, json_t *json)
 {
     coordinator_reply_planned(c, call, status, json, NULL);
+}
+
+void coordinator_tell(struct coordinator *c, struct http_call *call, json_t *json)
+{
+    if (store_is_stalled(c->store))
+        http_respond_json(call, 200, json);
+    else
+        coordinator_reply(c, call, 200, json);
 }
 
 void coordinator_reply_text(struct coordinator *c, struct http_call *call, unsigned status,

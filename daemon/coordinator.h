@@ -51,7 +51,8 @@ struct model *coordinator_look(struct coordinator *c);
 /* A number that changes whenever what a reader sees may have changed, but for what time alone changes in reasons'
  * texts ("tried again in 5 s"). */
 uint64_t coordinator_moment(const struct coordinator *c);
-/* Whether all that was decided is committed: then what is read now may be told at once. */
+/* Whether what is read now may be told at once: all that was decided is committed, or it cannot be, for want of room.
+ * Then readers are told how things stand, and not made to wait for room; changes wait. */
 bool coordinator_settled(const struct coordinator *c);
 /* The model, for reading. */
 struct model *coordinator_model(struct coordinator *c);
@@ -87,7 +88,9 @@ uint64_t coordinator_token(struct coordinator *c, struct http_call *call,
 /* Answers `call` with JSON (taken over) once what it was made from is committed. */
 void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned status,
                        json_t *json);
-/* The same with n bytes of JSON text (taken over). */
+/* Answers a reader with 200 and JSON (taken over): as coordinator_reply, but at once while there is no room. */
+void coordinator_tell(struct coordinator *c, struct http_call *call, json_t *json);
+/* As coordinator_reply with n bytes of JSON text (taken over). */
 void coordinator_reply_text(struct coordinator *c, struct http_call *call, unsigned status,
                             char *text, size_t n);
 

@@ -78,3 +78,5 @@ void coordinator_on_published(void *data, const struct publish_outcome *outcome)
 void coordinator_on_audited(void *data, const struct audit_outcome *outcome);
 /* A look at an outside base has ended. */
 void coordinator_on_resolved(void *data, const struct resolve_outcome *outcome);
+/* Answers the boards' open polls: they are not to hold up a stop. */
+void coordinator_end_polls(struct coordinator *c);

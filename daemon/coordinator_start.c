@@ -7,6 +7,7 @@
 #include "daemon/api_status.h"
 #include "daemon/config.h"
 #include "daemon/gateway.h"
+#include "daemon/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -372,6 +373,9 @@ void coordinator_stop(struct coordinator *c, int status)
     c->stopping = true;
     c->exit_status = status;
     uv_timer_stop(&c->timer);
+    coordinator_end_polls(c);
+    if (c->status)
+        stream_end(api_status_stream(c->status));
     if (c->server)
         http_server_stop(c->server, STOP_GRACE_MS, on_server_stopped, c);
     else

@@ -331,6 +331,14 @@ char *store_stalled(struct store *store)
     return copy;
 }
 
+bool store_is_stalled(struct store *store)
+{
+    uv_mutex_lock(&store->lock);
+    bool stalled = store->stalled;
+    uv_mutex_unlock(&store->lock);
+    return stalled;
+}
+
 const char *store_path(const struct store *store)
 {
     return store->path;

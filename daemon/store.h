@@ -34,6 +34,8 @@ void store_commit(struct store *store, struct delta *delta, store_done_fn done, 
 bool store_busy(const struct store *store);
 /* Why the commit under way does not get through (no room), or NULL. The caller owns the answer. */
 char *store_stalled(struct store *store);
+/* Whether there is such a reason. */
+bool store_is_stalled(struct store *store);
 /* The path of its database. Borrowed. */
 const char *store_path(const struct store *store);
 

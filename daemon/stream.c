@@ -32,7 +32,7 @@ struct stream {
     struct events *events;
     struct follower *followers;
     bool pending[TABLE_COUNT];
-    bool have_pending;
+    bool have_pending, ending;
     uint64_t turn;
 };
 
@@ -102,7 +102,7 @@ static ssize_t events_pull(struct http_call *call, char *buf, size_t n, void *ct
     (void)call;
     size_t take = e->out.n < n ? e->out.n : n;
     if (!take)
-        return 0;
+        return e->s->ending ? HTTP_STREAM_END : 0;
     memcpy(buf, e->out.s, take);
     memmove(e->out.s, e->out.s + take, e->out.n - take);
     e->out.n -= take;
@@ -186,7 +186,7 @@ static ssize_t log_pull(struct http_call *call, char *buf, size_t n, void *ctx)
     (void)call;
     bool over = attempt_over(f->s, f); /* asked before reading, so that nothing is missed */
     ssize_t got = pread(f->fd, buf, n, f->offset);
-    if (got < 0)
+    if (got < 0 || f->s->ending)
         return HTTP_STREAM_ABORT;
     f->offset += got;
     if (got == 0)
@@ -246,6 +246,15 @@ struct stream *stream_new(struct coordinator *c)
     coordinator_on_change(c, on_change, s);
     logs_on_growth(coordinator_logs(c), on_growth, s);
     return s;
+}
+
+void stream_end(struct stream *s)
+{
+    s->ending = true;
+    for (struct events *e = s->events; e; e = e->next)
+        http_stream_resume(e->call);
+    for (struct follower *f = s->followers; f; f = f->next)
+        http_stream_resume(f->call);
 }
 
 static void free_stream(uv_handle_t *handle)

@@ -1,13 +1,16 @@
-"""The coordinator as a process: another one beside it, bad files, signals at bad moments."""
+"""The coordinator as a process: another one beside it, bad files, signals at bad moments, no room on its disk."""
 import os
 import signal
+import subprocess
+import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
 import shapes
 from farm import Coordinator
-from procs import Failed
+from procs import Failed, run, wait_for
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -85,3 +88,91 @@ def test_more_signals_while_it_stops(farm, number):
         assert child.returncode == 0, sheafd.process.output()[-3000:]
         stream.close()
         sheafd.start()
+
+
+@pytest.mark.timeout(600)
+def test_stopped_at_any_time(farm):
+    """With a board and builds under way: it ends well, and nothing is built twice."""
+    registry, app, config = one_image(farm)
+    sheafd = farm.coordinator(config)
+    farm.agent(sheafd, "board")
+    sheafd.wait_idle(120)
+    for i in range(12):
+        app.commit({"n": f"{i}\n"})
+        sheafd.poll(app)
+        time.sleep(i * 0.15)
+        assert sheafd.process.stop(signal.SIGTERM) == 0
+        sheafd.start()
+    sheafd.settle(app)
+    assert sheafd.track("app")["state"] == "published" and registry.digest("osf/app", "latest")
+    for job in sheafd.jobs("app"):
+        assert len(job["attempts"]) <= 1, job
+
+
+class SmallDisk:
+    """The state folder on a file system of its own, which can be filled."""
+
+    def __init__(self, farm, folder, size):
+        self.folder, self.filler = folder, os.path.join(folder, "filler")
+        os.makedirs(folder)
+        run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", folder])
+        farm.add(self)
+        # Stopped after who uses it.
+        farm.parts.remove(self)
+        farm.parts.insert(0, self)
+
+    def fill(self):
+        with open(self.filler, "ab", buffering=0) as f:
+            for piece in (1 << 20, 4096, 1):
+                try:
+                    while f.write(bytes(piece)) == piece:
+                        pass
+                except OSError:
+                    pass
+
+    def empty(self):
+        os.unlink(self.filler)
+
+    def stop(self):
+        run(["umount", self.folder], check=False)
+
+
+@pytest.mark.timeout(600)
+def test_no_room(farm):
+    """The store has none while a job runs, for longer than a lease's term: changes are refused, reads are answered, and
+    afterwards all goes on as if the time had stood still."""
+    registry, app, config = one_image(farm, "RUN for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done\n",
+                                      **{"lease-term": "10s"})
+    disk = SmallDisk(farm, farm.path("sheafd"), "48m")
+    sheafd = farm.coordinator(config)
+    farm.agent(sheafd, "board")
+    sheafd.wait(lambda: any("line 2" in sheafd.job_log(j["key"]) for j in sheafd.jobs("app")), 120, "the job runs")
+    disk.fill()
+
+    def stalled():
+        # What changes the store finds out that there is no room; who asked for it waits for that.
+        subprocess.Popen(["true"]).wait()
+        threading.Thread(target=lambda: sheafd.ctl("hold", "app", check=False, timeout=120), daemon=True).start()
+        return sheafd.get("/v1/status")["stalled"]
+
+    wait_for(stalled, 30, "the store to stall", every=1)
+    refused = sheafd.ctl("freeze", check=False)
+    assert refused.returncode != 0 and "full" in refused.stderr
+    time.sleep(25)
+    assert sheafd.get("/v1/images")["images"] and sheafd.get("/v1/status")["stalled"]
+    disk.empty()
+    sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 30, "room again")
+    sheafd.ctl("release", "app")
+    sheafd.wait_idle(200)
+    assert sheafd.track("app")["state"] == "published" and registry.digest("osf/app", "latest")
+    job, = sheafd.jobs("app")
+    assert [a["state"] for a in job["attempts"]] == ["succeeded"]
+    log = sheafd.job_log(job["key"])
+    assert all(log.count(f"line {i}\n") == 1 for i in range(1, 9)), log
+    # And a start with no room at all is a start.
+    disk.fill()
+    sheafd.kill()
+    sheafd.start()
+    assert sheafd.track("app")["state"] == "published"
+    disk.empty()
+    sheafd.settle(app)

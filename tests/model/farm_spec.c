@@ -24,12 +24,13 @@ const char *ref_name(unsigned i)
     return names[i];
 }
 
+#define HEX32 "0123456789abcdef0123456789abcdef"
+
 const char *outside_name(unsigned i)
 {
-    static const char *const names[N_OUTSIDE] = {
-        "docker.io/library/debian:12", "docker.io/library/alpine:3.20", "quay.test/x/y:1",
-        "docker.io/library/busybox@sha256:"
-        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"};
+    static const char *const names[N_OUTSIDE] = {"docker.io/library/debian:12",
+                                                 "docker.io/library/alpine:3.20", "quay.test/x/y:1",
+                                                 "docker.io/library/busybox@sha256:" HEX32 HEX32};
     return names[i];
 }
 

@@ -166,8 +166,10 @@ static void report(uint64_t seed, struct shared *sh)
     if (!still_fails(&h, first.invariant, sh))
         sh->shrink_flags = compare;
     if (still_fails(&h, first.invariant, sh))
-        while (shrink_steps(&h, first.invariant, sh) | shrink_farm(&h, first.invariant, sh))
-            ;
+        for (bool smaller = true; smaller;) {
+            smaller = shrink_steps(&h, first.invariant, sh);
+            smaller = shrink_farm(&h, first.invariant, sh) || smaller;
+        }
     printf("\nshrunk to %zu steps:\n\n", h.steps.n);
     run_apart(&h, sh->shrink_flags | HISTORY_VERBOSE, sh);
     printf("\n%s: %s\n", sh->outcome.invariant, sh->outcome.text);

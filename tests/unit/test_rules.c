@@ -1,0 +1,495 @@
+/* The rules of ARCHITECTURE.md's table that have no file of tests of their own: keys and generations, what waits for what,
+ * bases, and what cannot be built. */
+
+#include "common/digest.h"
+#include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
+#include "tests/lib/model_world.h"
+
+#define BASES  "https://git.test/bases.git"
+#define APPS   "https://git.test/apps.git"
+#define MASTER "refs/heads/master"
+#define BASE   "base@master"
+#define APP    "app@master"
+#define ON     "FROM r.test/osf/base:latest\n"
+#define MINUTE ((int64_t)60 * 1000)
+
+/* ---- what happens ---- */
+
+/* Inspections of that source alone are done, its Dockerfiles being `text`. */
+static void inspect(struct world *w, const char *source, const char *text)
+{
+    for (size_t i = 0; i < w->todo.n; i++) {
+        struct effect e = w->todo.items[i];
+        char id[DIGEST_SIZE];
+        if (e.kind != EFFECT_INSPECT || !str_eq(e.source, source))
+            continue;
+        vec_remove(&w->todo, i--);
+        digest_of(e.commit, strlen(e.commit), id);
+        struct context_facts facts = {.exists = true, .id = id, .dockerfile_text = text, .time = 1};
+        world_begin(w, 1);
+        model_on_context(w->m, e.source, e.commit, e.path, e.dockerfile, &facts);
+        world_end(w);
+        effect_done(&e);
+    }
+}
+
+static void push(struct world *w, const char *source, const char *commit, const char *text)
+{
+    world_see(w, source, MASTER, commit);
+    inspect(w, source, text);
+}
+
+static struct effect take(struct world *w, enum effect_kind kind)
+{
+    for (size_t i = 0; i < w->todo.n; i++)
+        if (w->todo.items[i].kind == kind) {
+            struct effect e = w->todo.items[i];
+            vec_remove(&w->todo, i);
+            return e;
+        }
+    fail_msg("no such effect is asked for");
+    return (struct effect){0};
+}
+
+/* The next step of the publication that runs is done. */
+static void step(struct world *w)
+{
+    struct effect e = take(w, EFFECT_PUBLISH);
+    world_begin(w, 1);
+    model_on_publication_step(w->m, e.publication, e.step,
+                              e.step == PUBLISH_TAG ? e.tags.items[0].tag : NULL);
+    world_end(w);
+    effect_done(&e);
+}
+
+/* The board's poll brings exactly one lease. It succeeds with `content`, or fails where that is NULL. */
+static void build(struct world *w, const char *image, const char *content)
+{
+    struct wire_poll_response got = world_poll(w, "one");
+    assert_int_equal(got.leases.n, 1);
+    assert_string_equal(got.leases.items[0].job.image, image);
+    if (content)
+        world_succeed(w, &got.leases.items[0], content);
+    else
+        world_fail(w, &got.leases.items[0], WIRE_FAILURE_RECIPE);
+    wire_poll_response_done(&got);
+}
+
+static void reload(struct world *w)
+{
+    world_begin(w, 1);
+    model_on_config(w->m, w->farm);
+    world_end(w);
+}
+
+static void is(struct world *w, const char *track, const char *state, const char *code)
+{
+    assert_string_equal(world_track_state(w, track), state);
+    assert_string_equal(world_text(w, track, "reason", "code"), code);
+}
+
+static void says(struct world *w, const char *track, const char *text)
+{
+    const char *said = world_text(w, track, "reason", "text");
+    if (!strstr(said, text))
+        fail_msg("'%s' does not say '%s'", said, text);
+}
+
+static struct farm_image *image(struct world *w, const char *name)
+{
+    return &w->farm->images.items[farm_image(w->farm, name) - w->farm->images.items];
+}
+
+static const struct tag *tag(struct world *w, const char *repository, const char *name)
+{
+    const struct tag *t = tag_find(w->m, repository, name);
+    assert_non_null(t);
+    return t;
+}
+
+/* ---- farms ---- */
+
+static void one_image(struct world *w)
+{
+    world_init(w);
+    world_image(w, "base", BASES, MASTER, "./mk");
+    world_start(w);
+    world_board(w, "one");
+}
+
+/* An app on whatever its Dockerfile says. */
+static void one_app(struct world *w)
+{
+    world_init(w);
+    world_image(w, "app", APPS, MASTER, NULL);
+    world_start(w);
+    world_board(w, "one");
+}
+
+/* A base, and an app that is built on it; both published. */
+static void two_images(struct world *w)
+{
+    world_init(w);
+    world_image(w, "base", BASES, MASTER, "./mk");
+    world_image(w, "app", APPS, MASTER, NULL);
+    world_start(w);
+    world_board(w, "one");
+    push(w, BASES, "b1", NULL);
+    world_settle(w, NULL);
+    push(w, APPS, "a1", ON);
+    world_settle(w, NULL);
+    is(w, APP, "published", "published");
+}
+
+/* ---- rule 1: equal output ---- */
+
+static void test_packing_alone_replaces_the_manifest_and_ripples_nothing(void **state)
+{
+    struct world w;
+    char digest[DIGEST_SIZE], content[DIGEST_SIZE];
+    two_images(&w);
+    const struct publication *p = tag(&w, "r.test/osf/base", "latest")->shown;
+    cleanup_free char *before = xstrdup(p->child.items[0].digest);
+    snprintf(content, sizeof(content), "%s", p->child.items[0].content);
+    image(&w, "base")->compression = FARM_COMPRESSION_ZSTD;
+    reload(&w);
+    world_inspect(&w, NULL);
+    struct wire_poll_response got = world_poll(&w, "one");
+    assert_int_equal(got.leases.n, 1);
+    digest_of("zstd", 4, digest);
+    struct wire_descriptor manifest = {
+        .digest = digest,
+        .size = 100,
+        .media_type = (char *)(uintptr_t) "application/vnd.oci.image.manifest.v1+json"};
+    struct wire_result r = {.epoch = got.leases.items[0].epoch,
+                            .outcome = WIRE_SUCCEEDED,
+                            .manifest = &manifest,
+                            .config_digest = digest,
+                            .content_digest = content};
+    world_begin(&w, 1);
+    model_on_result(w.m, got.leases.items[0].lease, &r, ++w.token);
+    world_end(&w);
+    wire_poll_response_done(&got);
+    world_publish(&w);
+    p = tag(&w, "r.test/osf/base", "latest")->shown;
+    assert_string_not_equal(p->child.items[0].digest, before);
+    assert_string_equal(p->child.items[0].digest, digest);
+    assert_int_equal(world_settle(&w, ON), 0);
+    world_done(&w);
+}
+
+/* ---- rule 2: generations ---- */
+
+static void test_one_publication_of_a_repository_at_a_time(void **state)
+{
+    static const char *const both[] = {"refs/heads/a", "refs/heads/b", NULL};
+    struct world w;
+    world_init(&w);
+    struct farm_image *image = world_image(&w, "base", BASES, "refs/heads/*", "./mk");
+    str_replace(&image->tags.items[0], "$branch");
+    str_replace(&image->script, "./mk $branch");
+    vec_push(&image->args, (struct farm_pair){xstrdup("BRANCH"), xstrdup("$branch")});
+    world_start(&w);
+    world_board(&w, "one");
+    world_see_all(&w, BASES, "c1", both);
+    inspect(&w, BASES, NULL);
+    struct wire_poll_response got = world_poll(&w, "one");
+    assert_int_equal(got.leases.n, 2);
+    for (size_t i = 0; i < 2; i++)
+        world_succeed(&w, &got.leases.items[i], i ? "x" : "y");
+    wire_poll_response_done(&got);
+    world_retain(&w);
+    bool a_first = str_eq(world_text(&w, "base@a", "reason", "code"), "publishing");
+    is(&w, a_first ? "base@a" : "base@b", "publishing", "publishing");
+    is(&w, a_first ? "base@b" : "base@a", "publishing", "repository-busy");
+    world_publish(&w);
+    int64_t a = tag(&w, "r.test/osf/base", "a")->generation;
+    int64_t b = tag(&w, "r.test/osf/base", "b")->generation;
+    assert_true(a_first ? a == 1 && b == 2 : a == 2 && b == 1);
+    world_done(&w);
+}
+
+/* c1's publication has taken `steps` steps when c2 is built. */
+static void overtake(struct world *w, int steps)
+{
+    one_image(w);
+    push(w, BASES, "c1", NULL);
+    build(w, "base", "x");
+    world_retain(w);
+    for (int i = 0; i < steps; i++)
+        step(w);
+    push(w, BASES, "c2", NULL);
+    build(w, "base", "y");
+    world_retain(w);
+}
+
+static void test_newer_keys_supersede_before_the_first_tag(void **state)
+{
+    struct world w;
+    overtake(&w, 1);
+    is(&w, BASE, "publishing", "publishing");
+    world_publish(&w);
+    /* the first generation never had a tag */
+    assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 2);
+    assert_int_equal(track_find(w.m, BASE)->last->generation, 2);
+    world_done(&w);
+}
+
+static void test_from_the_first_tag_on_it_runs_to_its_end(void **state)
+{
+    struct world w;
+    overtake(&w, 2); /* the first tag's PUT is journalled */
+    is(&w, BASE, "publishing", "publishing");
+    says(&w, BASE, "generation 1");
+    step(&w);
+    step(&w);
+    assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 1);
+    world_publish(&w);
+    assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 2);
+    is(&w, BASE, "published", "published");
+    world_done(&w);
+}
+
+/* ---- rule 6: what waits for what ---- */
+
+static void test_superseded_twice_it_may_finish(void **state)
+{
+    struct world w;
+    one_image(&w);
+    push(&w, BASES, "c1", NULL);
+    int64_t first = track_find(w.m, BASE)->build;
+    push(&w, BASES, "c2", NULL);
+    push(&w, BASES, "c3", NULL);
+    assert_int_equal(track_find(w.m, BASE)->build, first + 2);
+    push(&w, BASES, "c4", NULL);
+    assert_int_equal(track_find(w.m, BASE)->build, first + 2);
+    build(&w, "base", "x");
+    world_publish(&w);
+    assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 1);
+    assert_int_equal(world_settle(&w, NULL), 1); /* and then the newest */
+    assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 2);
+    world_done(&w);
+}
+
+static void test_a_dependent_waits_an_hour_at_most(void **state)
+{
+    struct world w;
+    two_images(&w);
+    world_see(&w, BASES, MASTER, "b2"); /* its files are being read, and no answer comes */
+    push(&w, APPS, "a2", ON);
+    is(&w, APP, "waiting", "base-building");
+    says(&w, APP, BASE);
+    world_wait(&w, 30 * MINUTE);
+    is(&w, APP, "waiting", "base-building");
+    world_restart(&w); /* what is left of the hour is stored */
+    is(&w, APP, "waiting", "base-building");
+    world_wait(&w, 60 * MINUTE);
+    assert_string_equal(world_track_state(&w, APP), "building");
+    world_done(&w);
+}
+
+static void test_a_broken_base_does_not_stop_its_dependents(void **state)
+{
+    struct world w;
+    two_images(&w);
+    push(&w, BASES, "b2", NULL);
+    build(&w, "base", NULL);
+    build(&w, "base", NULL);
+    is(&w, BASE, "failed", "job-failed");
+    push(&w, APPS, "a2", ON);
+    build(&w, "app", "fixed");
+    world_publish(&w);
+    is(&w, APP, "published", "published");
+    world_done(&w);
+}
+
+static void test_a_cycle_is_blocked_and_named(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "base", BASES, MASTER, NULL);
+    world_image(&w, "app", APPS, MASTER, NULL);
+    world_start(&w);
+    world_board(&w, "one");
+    push(&w, BASES, "b1", "FROM r.test/osf/app:latest\n");
+    push(&w, APPS, "a1", ON);
+    is(&w, BASE, "blocked", "base-cycle");
+    is(&w, APP, "blocked", "base-cycle");
+    says(&w, APP, "app@master <- base@master <- app@master");
+    push(&w, BASES, "b2", "FROM scratch\n");
+    build(&w, "base", "x");
+    world_publish(&w);
+    build(&w, "app", "y");
+    world_publish(&w);
+    is(&w, APP, "published", "published");
+    world_done(&w);
+}
+
+static void test_a_base_of_ours_that_is_missing_blocks(void **state)
+{
+    struct world w;
+    two_images(&w);
+    push(&w, APPS, "a2", "FROM r.test/osf/base:none\n");
+    is(&w, APP, "blocked", "base-missing");
+    says(&w, APP, "base r.test/osf/base:none is not published");
+    VEC_FOREACH (&w.todo, e)
+        assert_int_not_equal(e->kind, EFFECT_RESOLVE_BASE); /* never from outside instead */
+    vec_push(&image(&w, "app")->platforms, PLATFORM_ARM64);
+    reload(&w);
+    push(&w, APPS, "a3", ON); /* arm64 is new to what is published: it does not gate */
+    build(&w, "app", "z");
+    world_publish(&w);
+    is(&w, APP, "published", "published");
+    world_done(&w);
+}
+
+static void test_a_base_without_the_platform_blocks(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "base", BASES, MASTER, "./mk");
+    struct farm_image *app = world_image(&w, "app", APPS, MASTER, NULL);
+    vec_push(&app->platforms, PLATFORM_ARM64);
+    world_start(&w);
+    world_board(&w, "one");
+    push(&w, BASES, "b1", NULL);
+    world_settle(&w, NULL);
+    push(&w, APPS, "a1", ON);
+    is(&w, APP, "blocked", "base-missing");
+    says(&w, APP, "linux/arm64: base r.test/osf/base:latest has no linux/arm64");
+    world_done(&w);
+}
+
+/* What was asked for is answered: `digest` NULL: it failed, and perhaps there is no such thing. */
+static void resolve(struct world *w, const char *digest, bool gone)
+{
+    struct effect e = take(w, EFFECT_RESOLVE_BASE);
+    struct base_child child = {PLATFORM_AMD64, digest};
+    world_begin(w, 1);
+    if (digest)
+        model_on_base(w->m, e.reference, digest, &child, 1, false);
+    else
+        model_on_base_failed(w->m, e.reference, gone, "no answer");
+    world_end(w);
+    effect_done(&e);
+}
+
+static void test_a_base_from_outside_is_looked_up_and_polled(void **state)
+{
+    char one[DIGEST_SIZE], two[DIGEST_SIZE];
+    struct world w;
+    digest_of("1", 1, one);
+    digest_of("2", 1, two);
+    one_app(&w);
+    push(&w, APPS, "a1", "FROM debian:12\n");
+    is(&w, APP, "waiting", "resolving-base");
+    resolve(&w, NULL, false);
+    is(&w, APP, "waiting", "registry-away");
+    world_wait(&w, 5000);
+    resolve(&w, NULL, true);
+    is(&w, APP, "blocked", "base-missing");
+    world_wait(&w, 10000);
+    resolve(&w, one, false);
+    build(&w, "app", "x");
+    world_publish(&w);
+    /* polled: the same, away, another */
+    world_wait(&w, w.farm->base_poll_ms);
+    resolve(&w, one, false);
+    is(&w, APP, "published", "published");
+    world_wait(&w, w.farm->base_poll_ms);
+    resolve(&w, NULL, false);
+    is(&w, APP, "published", "published"); /* the last digest stays good */
+    world_wait(&w, 5000);
+    resolve(&w, two, false);
+    assert_string_equal(world_text(&w, APP, "why", "code"), "input-changed");
+    build(&w, "app", "y");
+    world_publish(&w);
+    is(&w, APP, "published", "published");
+    world_done(&w);
+}
+
+/* ---- what cannot be built ---- */
+
+static void test_what_cannot_be_built_says_why(void **state)
+{
+    struct world w;
+    one_app(&w);
+    world_see(&w, APPS, MASTER, "a1");
+    is(&w, APP, "waiting", "inspecting");
+    struct effect e = take(&w, EFFECT_INSPECT);
+    world_begin(&w, 1);
+    model_on_context_failed(w.m, e.source, e.commit, e.path, e.dockerfile, "away");
+    world_end(&w);
+    effect_done(&e);
+    is(&w, APP, "waiting", "source-away");
+    world_wait(&w, 5000);
+    e = take(&w, EFFECT_INSPECT);
+    world_begin(&w, 1);
+    model_on_context(
+        w.m, e.source, e.commit, e.path, e.dockerfile,
+        &(struct context_facts){.exists = true, .id = "sha256:1", .error = "too large"});
+    world_end(&w);
+    effect_done(&e);
+    is(&w, APP, "blocked", "context-refused");
+    push(&w, APPS, "a2", NULL);
+    is(&w, APP, "blocked", "dockerfile");
+    push(&w, APPS, "a3", "FROM --platform=linux/arm64 scratch AS a\nFROM --platform=nonsense b\n");
+    is(&w, APP, "blocked", "dockerfile");
+    push(&w, APPS, "a4", "FROM scratch\n");
+    is(&w, APP, "building", "boards-busy");
+    world_done(&w);
+}
+
+static void test_what_farm_yaml_names_no_more_is_left_as_it_is(void **state)
+{
+    struct world w;
+    two_images(&w);
+    int64_t generation = tag(&w, "r.test/osf/app", "latest")->generation;
+    str_replace(&image(&w, "app")->name, "other");
+    farm_sort(w.farm);
+    reload(&w);
+    is(&w, APP, "unknown", "not-configured");
+    assert_int_equal(tag(&w, "r.test/osf/app", "latest")->generation, generation);
+    world_done(&w);
+}
+
+static void test_what_a_person_cancelled_waits_for_a_new_key_or_a_person(void **state)
+{
+    struct err err = ERR_INIT;
+    struct world w;
+    one_image(&w);
+    push(&w, BASES, "c1", NULL);
+    world_begin(&w, 1);
+    assert_int_equal(model_on_cancel_build(w.m, track_find(w.m, BASE)->build, &err), 0);
+    world_end(&w);
+    is(&w, BASE, "cancelled", "cancelled");
+    world_restart(&w);
+    world_wait(&w, 48 * 60 * MINUTE);
+    is(&w, BASE, "cancelled", "cancelled");
+    push(&w, BASES, "c2", NULL);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    is(&w, BASE, "published", "published");
+    world_done(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_packing_alone_replaces_the_manifest_and_ripples_nothing),
+        cmocka_unit_test(test_one_publication_of_a_repository_at_a_time),
+        cmocka_unit_test(test_newer_keys_supersede_before_the_first_tag),
+        cmocka_unit_test(test_from_the_first_tag_on_it_runs_to_its_end),
+        cmocka_unit_test(test_superseded_twice_it_may_finish),
+        cmocka_unit_test(test_a_dependent_waits_an_hour_at_most),
+        cmocka_unit_test(test_a_broken_base_does_not_stop_its_dependents),
+        cmocka_unit_test(test_a_cycle_is_blocked_and_named),
+        cmocka_unit_test(test_a_base_of_ours_that_is_missing_blocks),
+        cmocka_unit_test(test_a_base_without_the_platform_blocks),
+        cmocka_unit_test(test_a_base_from_outside_is_looked_up_and_polled),
+        cmocka_unit_test(test_what_cannot_be_built_says_why),
+        cmocka_unit_test(test_what_farm_yaml_names_no_more_is_left_as_it_is),
+        cmocka_unit_test(test_what_a_person_cancelled_waits_for_a_new_key_or_a_person),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -117,10 +117,12 @@ bool track_under_way(struct model *m, const struct track *t)
     case TRACK_PUBLISHING:
         return t->reason.code != REASON_REGISTRY_AWAY;
     case TRACK_BUILDING:
-        VEC_FOREACH (&t->current->jobs, bj)
-            if ((*bj)->required && (*bj)->job->state == JOB_WANTED &&
-                !schedule_can_run(m, (*bj)->job))
+        VEC_FOREACH (&t->current->jobs, bj) {
+            const struct job *j = (*bj)->job;
+            if ((*bj)->required && j->state == JOB_WANTED &&
+                (j->retry_due || !schedule_can_run(m, j)))
                 return false;
+        }
         return true;
     default:
         return false;

@@ -470,8 +470,8 @@ static bool goes_on(struct sim *s, const struct track *t)
         const struct job *j = (*bj)->job;
         if (!(*bj)->required)
             continue;
-        if (j->state == JOB_WANTED && !schedule_can_run(s->m, j))
-            return false;
+        if (j->state == JOB_WANTED && (j->retry_due || !schedule_can_run(s->m, j)))
+            return false; /* it backs off, or has no board */
         any = any || job_under_way(j);
     }
     return any;

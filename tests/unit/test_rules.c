@@ -304,6 +304,21 @@ static void test_a_broken_base_does_not_stop_its_dependents(void **state)
     world_done(&w);
 }
 
+static void test_a_base_that_backs_off_is_not_waited_for(void **state)
+{
+    struct world w;
+    two_images(&w);
+    push(&w, BASES, "b2", NULL);
+    struct wire_poll_response got = world_poll(&w, "one");
+    assert_int_equal(got.leases.n, 1);
+    world_fail(&w, &got.leases.items[0], WIRE_FAILURE_INFRA);
+    wire_poll_response_done(&got);
+    is(&w, BASE, "building", "backing-off");
+    push(&w, APPS, "a2", ON);
+    build(&w, "app", "fixed");
+    world_done(&w);
+}
+
 static void test_a_cycle_is_blocked_and_named(void **state)
 {
     struct world w;
@@ -483,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_superseded_twice_it_may_finish),
         cmocka_unit_test(test_a_dependent_waits_an_hour_at_most),
         cmocka_unit_test(test_a_broken_base_does_not_stop_its_dependents),
+        cmocka_unit_test(test_a_base_that_backs_off_is_not_waited_for),
         cmocka_unit_test(test_a_cycle_is_blocked_and_named),
         cmocka_unit_test(test_a_base_of_ours_that_is_missing_blocks),
         cmocka_unit_test(test_a_base_without_the_platform_blocks),

@@ -208,6 +208,8 @@ static void bud_argv(const struct dockerfile_run *d, strvec *argv)
     add_strings(argv, (const char *const[]){"bud", "--pull=never", "--isolation=chroot",
                                             "--identity-label=false", "--layers=true", "--force-rm",
                                             NULL});
+    /* The context came filtered; buildah reads some patterns in another way than Docker and we do. */
+    add_option(argv, "--ignorefile", "/dev/null");
     add_option(argv, "--timestamp", epoch);
     add_option(argv, "--platform", platform_info(d->job->platform)->name);
     add_option(argv, "--format", j->media_type == WIRE_MEDIA_DOCKER ? "docker" : "oci");

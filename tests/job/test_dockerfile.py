@@ -54,6 +54,14 @@ CMD ["/bin/cat", "/made"]
     assert fresh.content_digest == got.content_digest and "Using cache" not in fresh.log
 
 
+@pytest.mark.timeout(200)
+def test_the_context_is_filtered_once(bench):
+    """The coordinator has left out what .dockerignore names: what a context holds is what the recipe gets."""
+    context = {"Dockerfile": "FROM scratch\nCOPY . /\n", ".dockerignore": "kept\n", "kept": "1\n"}
+    got = bench.run(context, kind="dockerfile", dockerfile="Dockerfile").ok()
+    assert {"kept", ".dockerignore"} <= set(bench.layer(got, 0))
+
+
 @pytest.mark.timeout(300)
 def test_scratch_with_a_tarball_is_the_tarball(bench):
     """As docker-alpine's: owner, mode, link and xattr of every file survive."""

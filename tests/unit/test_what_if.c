@@ -5,6 +5,7 @@
 #include "tests/lib/model_world.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #define SOURCE "https://git.test/a.git"
 #define OTHER  "https://git.test/b.git"
@@ -440,6 +441,103 @@ static void test_a_copy_is_at_rest(void **state)
     world_done(&w);
 }
 
+/* ---- on a thread of its own ---- */
+
+static void *run_on_thread(void *what)
+{
+    what_if_run(what);
+    return NULL;
+}
+
+/* The run shares nothing with the model but the farm: a thread sanitizer has nothing to say. */
+static void test_beside_the_farm(void **state)
+{
+    struct world w;
+    struct what_if *what = NULL;
+    struct err err = ERR_INIT;
+    pthread_t thread;
+    world_of(&w);
+    struct what_if_question q = {.kind = WHAT_IF_PUSH, .source = SOURCE};
+    assert_int_equal(what_if_new(w.m, &q, NULL, &what, &err), 0);
+    assert_int_equal(pthread_create(&thread, NULL, run_on_thread, what), 0);
+    world_see(&w, SOURCE, MASTER, "c2");
+    world_settle(&w, FROM);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    json_t *answer = what_if_answer(what);
+    assert_int_equal(json_array_size(json_object_get(answer, "builds")), 3);
+    json_decref(answer);
+    what_if_cancel(what);
+    what_if_run(what);
+    answer = what_if_answer(what);
+    assert_int_equal(json_array_size(json_object_get(answer, "builds")), 0);
+    json_decref(answer);
+    what_if_free(what);
+    world_done(&w);
+}
+
+/* ---- farms at random ---- */
+
+#define FARMS  100
+#define IMAGES 9
+
+static unsigned next_random(unsigned *seed)
+{
+    *seed = *seed * 1103515245 + 12345;
+    return *seed >> 16;
+}
+
+/* Each image is built on one or two that come before it, or on nothing; three upstreams have them all. */
+static void random_farm(struct world *w, unsigned *seed)
+{
+    world_init(w);
+    for (unsigned i = 0; i < IMAGES; i++) {
+        cleanup_free char *name = xasprintf("image%u", i);
+        cleanup_free char *source = xasprintf("https://git.test/%u.git", next_random(seed) % 3);
+        struct farm_image *image = world_image(w, name, source, MASTER, NULL);
+        static const char *const args[] = {"ONE", "TWO"};
+        for (unsigned a = 0; a < 2; a++) {
+            unsigned base = next_random(seed) % (i + 1);
+            char *value =
+                base == i ? xstrdup("scratch") : xasprintf("r.test/osf/image%u:latest", base);
+            vec_push(&image->args, (struct farm_pair){xstrdup(args[a]), value});
+        }
+    }
+    world_start(w);
+    world_board(w, "one");
+    for (unsigned s = 0; s < 3; s++) {
+        cleanup_free char *source = xasprintf("https://git.test/%u.git", s);
+        world_see(w, source, MASTER, "c1");
+    }
+}
+
+static void test_random_farms(void **state)
+{
+    static const char dockerfile[] =
+        "ARG ONE\nARG TWO\nFROM ${TWO} AS two\nFROM ${ONE}\nCOPY --from=two /a /b\n";
+    size_t builds = 0;
+    for (unsigned farm = 1; farm <= FARMS; farm++) {
+        unsigned seed = farm;
+        struct world w;
+        random_farm(&w, &seed);
+        world_settle(&w, dockerfile);
+        for (int pushes = 0; pushes < 3; pushes++) {
+            cleanup_free char *source =
+                xasprintf("https://git.test/%u.git", next_random(&seed) % 3);
+            cleanup_free char *commit = xasprintf("d%u.%d", farm, pushes);
+            int64_t last = last_build(&w);
+            if (!model_ref_commit(w.m, source, MASTER))
+                continue;
+            json_t *answer = ask_push(&w, source, NULL);
+            world_see(&w, source, MASTER, commit);
+            expect_builds(&w, answer, last, dockerfile);
+            builds += json_array_size(json_object_get(answer, "builds"));
+            json_decref(answer);
+        }
+        world_done(&w);
+    }
+    assert_true(builds > FARMS * IMAGES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,6 +554,8 @@ int main(void)
         cmocka_unit_test(test_the_only_board),
         cmocka_unit_test(test_what_is_under_way_ends_first),
         cmocka_unit_test(test_a_copy_is_at_rest),
+        cmocka_unit_test(test_beside_the_farm),
+        cmocka_unit_test(test_random_farms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

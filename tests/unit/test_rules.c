@@ -142,6 +142,59 @@ static void two_images(struct world *w)
     is(w, APP, "published", "published");
 }
 
+/* ---- keys ---- */
+
+/* A commit that leaves the context's files as they are, however late, keeps their date too. */
+static void test_a_commit_that_changes_other_files_builds_nothing(void **state)
+{
+    char same[DIGEST_SIZE];
+    struct world w;
+    digest_of("same", 4, same);
+    one_image(&w);
+    for (int64_t i = 0; i < 3; i++) {
+        char commit[8];
+        snprintf(commit, sizeof(commit), "c%d", (int)i);
+        world_see(&w, BASES, MASTER, commit);
+        struct effect e = take(&w, EFFECT_INSPECT);
+        struct context_facts facts = {.exists = true, .id = same, .time = 1600000000 + i * 1000};
+        world_begin(&w, 1);
+        model_on_context(w.m, e.source, e.commit, e.path, e.dockerfile, &facts);
+        world_end(&w);
+        effect_done(&e);
+        assert_int_equal(world_settle(&w, NULL), i ? 0 : 1);
+        is(&w, BASE, "published", "published");
+    }
+    world_done(&w);
+}
+
+/* Two branches at one commit are one job; what one of them gives up the other wants still. */
+static void test_tracks_with_one_key_share_its_job(void **state)
+{
+    static const char *const both[] = {"refs/heads/a", "refs/heads/b", NULL};
+    struct world w;
+    world_init(&w);
+    struct farm_image *branches = world_image(&w, "base", BASES, "refs/heads/*", "./mk");
+    str_replace(&branches->tags.items[0], "$branch");
+    world_start(&w);
+    world_board(&w, "one");
+    world_see_all(&w, BASES, "c1", both);
+    inspect(&w, BASES, NULL);
+    struct wire_poll_response got = world_poll(&w, "one");
+    assert_int_equal(got.leases.n, 1);
+    struct seen_ref moved[] = {{"refs/heads/a", "c2", true}, {"refs/heads/b", "c1", true}};
+    world_begin(&w, 1);
+    model_on_refs(w.m, BASES, moved, 2);
+    world_end(&w);
+    inspect(&w, BASES, NULL);
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    world_publish(&w);
+    is(&w, "base@b", "published", "published");
+    assert_int_equal(world_settle(&w, NULL), 1);
+    is(&w, "base@a", "published", "published");
+    world_done(&w);
+}
+
 /* ---- rule 1: equal output ---- */
 
 static void test_packing_alone_replaces_the_manifest_and_ripples_nothing(void **state)
@@ -491,6 +544,8 @@ static void test_what_a_person_cancelled_waits_for_a_new_key_or_a_person(void **
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_commit_that_changes_other_files_builds_nothing),
+        cmocka_unit_test(test_tracks_with_one_key_share_its_job),
         cmocka_unit_test(test_packing_alone_replaces_the_manifest_and_ripples_nothing),
         cmocka_unit_test(test_one_publication_of_a_repository_at_a_time),
         cmocka_unit_test(test_newer_keys_supersede_before_the_first_tag),

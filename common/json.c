@@ -5,11 +5,24 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+/* A value takes up to a hundred times the memory of its text: "[],[],[]…". */
+#define VALUES_MAX 1000000
+
+static bool has_too_many_values(const char *text, size_t n)
+{
+    size_t values = 0;
+    for (size_t i = 0; i < n && values <= VALUES_MAX; i++)
+        values += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    return values > VALUES_MAX;
+}
+
 int json_parse(const char *text, size_t n, size_t max, json_t **ret_json, struct err *err)
 {
     json_error_t e;
     if (n > max)
         return err_set(err, -EMSGSIZE, "JSON of %zu bytes: at most %zu are read", n, max);
+    if (has_too_many_values(text, n))
+        return err_set(err, -EMSGSIZE, "JSON of more than %d values is not read", VALUES_MAX);
     json_t *json = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!json)
         return err_set(err, -EINVAL, "bad JSON: line %d, column %d: %s", e.line, e.column, e.text);

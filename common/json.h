@@ -9,8 +9,8 @@
 
 #define cleanup_json cleanup_(json_decrefp)
 
-/* Parses one JSON value of any type and nothing after it. Text over `max` bytes is refused unread
- * (-EMSGSIZE); else -EINVAL with line and column. The caller owns *ret_json. */
+/* Parses one JSON value of any type and nothing after it. Text over `max` bytes, or with so many brackets and commas
+ * that its values would take hundreds of megabytes, is refused unread (-EMSGSIZE); else -EINVAL with line and column. The caller owns *ret_json. */
 int json_parse(const char *text, size_t n, size_t max, json_t **ret_json, struct err *err);
 /* As json_parse, for a file of at most `max` bytes; -ENOENT and other errors of reading as well. */
 int json_parse_file(const char *path, size_t max, json_t **ret_json, struct err *err);

@@ -323,12 +323,13 @@ int wire_decode(const struct wire_type *type, const char *text, size_t n, void *
 {
     if (n > type->max_text)
         return err_set(err, -E2BIG, "%s: longer than %zu bytes", type->name, type->max_text);
-    json_error_t bad;
-    json_t *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, &bad);
-    if (!json)
-        return err_set(err, -EINVAL, "%s: line %d column %d: %s", type->name, bad.line, bad.column,
-                       bad.text);
-    int r = wire_from_json(type, json, ret, err);
+    json_t *json = NULL;
+    int r = json_parse(text, n, type->max_text, &json, err);
+    if (r < 0) {
+        (void)!err_wrap(err, "%s", type->name);
+        return r;
+    }
+    r = wire_from_json(type, json, ret, err);
     json_decref(json);
     return r;
 }

@@ -41,6 +41,15 @@ static bool lease_of(struct coordinator *c, struct http_call *call, struct lease
     return false;
 }
 
+void api_agent_admit(struct http_call *call, void *data)
+{
+    struct lease_rights rights;
+    if (*http_call_param(call, "id"))
+        (void)lease_of(data, call, &rights);
+    else
+        (void)board_of(data, call);
+}
+
 static bool refused_for_stall(struct coordinator *c, struct http_call *call)
 {
     static const struct http_field later[] = {

@@ -245,6 +245,7 @@ static int listen_all(struct coordinator *c, struct err *err)
                                            .routes = c->agent_routes,
                                            .n_routes = n_agent + n_gateway,
                                            .data = c,
+                                           .admit = api_agent_admit,
                                            .max_connections = 20000};
     struct http_listener_options by_tcp = {.name = "status",
                                            .address = status_at,

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <sys/epoll.h>
 
+#define BODIES_MAX (256 * 1024 * 1024)
+
 static void handle_closed(struct http_server *s)
 {
     if (--s->open_handles > 0)
@@ -204,6 +206,8 @@ static struct http_listener *listener_new(struct http_server *s,
     l->n_routes = o->n_routes;
     l->data = o->data;
     l->check_host = o->check_host;
+    l->admit = o->admit;
+    l->bodies_max = o->bodies_max ? o->bodies_max : BODIES_MAX;
     for (const char *const *h = o->hosts; h && *h; h++)
         strvec_add(&l->hosts, *h);
     vec_push(&l->hosts, NULL);

@@ -65,7 +65,11 @@ struct http_listener_options {
     int inherited_fd;      /* above 2: this listening socket is used (and owned) instead */
     const struct http_route *routes; /* borrowed, for as long as the server lives */
     size_t n_routes;
-    void *data;               /* given to the handlers */
+    void *data; /* given to the handlers */
+    /* Called when the headers of a request are in whose body will be buffered: answers it (which refuses it: no byte
+     * of the body is kept), or leaves it alone. NULL: all are let in. */
+    http_handler admit;
+    size_t bodies_max;        /* bytes of buffered bodies at one time, 503 beyond; 0 is 256 MiB */
     unsigned max_connections; /* further ones wait in the backlog; 0 is 1000 */
     size_t pool_size;         /* bytes of memory a connection; 0 is 8192 */
     unsigned headers_ms; /* from connection or last answer to the end of the headers; 0 is 30 s */

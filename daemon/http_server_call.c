@@ -41,13 +41,19 @@ void *call_line(void *cls, const char *uri, struct MHD_Connection *mhd)
     return call;
 }
 
+static void drop_body(struct http_call *call)
+{
+    call->listener->bodies -= call->body.n;
+    strbuf_done(&call->body);
+}
+
 static void call_free(struct http_call *call)
 {
     if (call->response)
         MHD_destroy_response(call->response);
     http_params_done(&call->params);
     strvec_done(&call->query_values);
-    strbuf_done(&call->body);
+    drop_body(call);
     free(call->method);
     free(call->path);
     free(call->query);
@@ -261,7 +267,8 @@ static enum MHD_Result call_first(struct http_call *call, struct MHD_Connection 
     if (!call->answered && call->route->body == HTTP_TAKES_STREAMED) {
         call->owned = true;
         call->route->handler(call, call->listener->data);
-    }
+    } else if (!call->answered && call->route->body == HTTP_TAKES_BUFFERED && call->listener->admit)
+        call->listener->admit(call, call->listener->data);
     bool drain = call->length >= 0 && call->length <= DRAIN_MAX && !expects_continue(call);
     return call->answered && !drain ? queue_answer(call, mhd) : MHD_YES;
 }
@@ -272,12 +279,18 @@ static void buffer_data(struct http_call *call, const char *data, size_t n)
     if (call->answered)
         return;
     if (call->body_received > call->route->max_body) {
-        strbuf_done(&call->body);
+        drop_body(call);
         http_respond_error(call, 413, "body", "the body may have at most %llu bytes",
                            (unsigned long long)call->route->max_body);
         return;
     }
+    if (n > call->listener->bodies_max - call->listener->bodies) {
+        drop_body(call);
+        http_respond_error(call, 503, NULL, "too much is being sent here at one time; try again");
+        return;
+    }
     strbuf_addn(&call->body, data, n);
+    call->listener->bodies += n;
 }
 
 /* A streamed body's piece: what the handler does not take stays with libmicrohttpd. */

@@ -57,6 +57,8 @@ struct http_listener {
     strvec hosts; /* NULL-terminated */
     char *write_token;
     char *tls_key, *tls_cert;
+    http_handler admit;
+    size_t bodies, bodies_max; /* bytes of buffered bodies that are held */
     unsigned phase_ms[CONN_PHASES];
     struct http_conn *conns[CONN_PHASES];
     unsigned n_conns;

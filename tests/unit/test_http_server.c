@@ -166,6 +166,55 @@ static void test_body_limits(void **state)
     assert_has(answer, "hello");
 }
 
+static void refuse_strangers(struct http_call *call, void *data)
+{
+    if (!http_call_bearer(call))
+        http_respond_error(call, 401, NULL, "who?");
+}
+
+/* A stranger's body is not waited for, and not kept. */
+static void test_admission(void **state)
+{
+    struct http_listener_options options = {.name = "agents", .admit = refuse_strangers};
+    app = http_app_start(&options, NULL);
+    cleanup_close int fd = dial();
+    say(fd,
+        "POST /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"); /* a streamed route's own business */
+    cleanup_free char *sunk = hear(fd, "\r\n\r\n");
+    assert_has(sunk, "HTTP/1.1 201");
+    cleanup_close int stranger = dial();
+    say(stranger, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    cleanup_free char *who = hear(stranger, NULL);
+    assert_has(who, "HTTP/1.1 401");
+    cleanup_free char *known = ask("POST /echo HTTP/1.1\r\n" CLOSE
+                                   "Authorization: Bearer x\r\nContent-Length: 2\r\n\r\nab");
+    assert_has(known, "\r\n\r\nab");
+    http_app_stop(app, 50);
+}
+
+/* However many send, what is held has a bound; and there is room again afterwards. */
+static void test_bodies_together(void **state)
+{
+    struct http_listener_options options = {.name = "agents", .bodies_max = 100};
+    app = http_app_start(&options, NULL);
+    cleanup_free char *body = xcalloc(101, 1);
+    memset(body, 'x', 60);
+    cleanup_free char *half =
+        xasprintf("POST /echo HTTP/1.1\r\n" CLOSE "Content-Length: 61\r\n\r\n%s", body);
+    cleanup_free char *whole = xasprintf("%sy", half);
+    cleanup_close int first = dial();
+    say(first, half);
+    cleanup_free char *ping = get("/plain"); /* it has been read by then */
+    cleanup_free char *refused = ask(whole);
+    assert_has(refused, "HTTP/1.1 503");
+    say(first, "y");
+    cleanup_free char *good = hear(first, NULL);
+    assert_has(good, "HTTP/1.1 200");
+    cleanup_free char *again = ask(whole);
+    assert_has(again, "HTTP/1.1 200");
+    http_app_stop(app, 50);
+}
+
 static void test_chunked_body(void **state)
 {
     cleanup_free char *good = ask("POST /echo HTTP/1.1\r\n" CLOSE "Transfer-Encoding: chunked\r\n"
@@ -410,6 +459,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_methods, up, down),
         cmocka_unit_test_setup_teardown(test_keep_alive_and_pipelining, up, down),
         cmocka_unit_test_setup_teardown(test_body_limits, up, down),
+        cmocka_unit_test(test_admission),
+        cmocka_unit_test(test_bodies_together),
         cmocka_unit_test_setup_teardown(test_chunked_body, up, down),
         cmocka_unit_test_setup_teardown(test_expect_continue, up, down),
         cmocka_unit_test_setup_teardown(test_streamed_body, up, down),

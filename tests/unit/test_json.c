@@ -29,6 +29,22 @@ static void test_parse(void **state)
     assert_int_equal(json_array_size(json), 2);
 }
 
+static void test_many_values(void **state)
+{
+    size_t n = 3000001;
+    char *text = xcalloc(n + 1, 1);
+    for (size_t i = 0; i < n; i++)
+        text[i] = "[],"[i % 3];
+    text[0] = '[';
+    text[1] = '1';
+    text[n - 1] = ']';
+    json_t *json = NULL;
+    struct err err = ERR_INIT;
+    assert_int_equal(json_parse(text, n, n, &json, &err), -EMSGSIZE);
+    assert_null(json);
+    free(text);
+}
+
 static void test_parse_file(void **state)
 {
     char path[] = "/tmp/sheaf-test-XXXXXX";
@@ -130,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_many_values),
         cmocka_unit_test(test_parse_file),
         cmocka_unit_test(test_canonical),
         cmocka_unit_test(test_unpack),

@@ -265,7 +265,10 @@ static int errno_of(int status, const char *code)
     case 404:
         return -ENOENT;
     case 408:
+    case 504: /* by a proxy, behind which it may go on */
         return -ETIMEDOUT;
+    case 502:
+        return -ECONNRESET;
     case 413:
         return -EFBIG;
     case 416:

@@ -331,6 +331,7 @@ static void start_effects(struct coordinator *c, struct batch *b)
     VEC_FOREACH (&b->turn.effects, e)
         if (!c->stopping || e->kind == EFFECT_REPLY)
             start_effect(c, e);
+    publisher_resumed(c->publisher); /* what the start derived has begun */
     VEC_FOREACH (&b->replies, it)
         send_reply(*it);
 }

@@ -116,6 +116,7 @@ void coordinator_reload(struct coordinator *c)
     c->farm = farm;
     model_on_config(coordinator_turn(c), farm);
     upstream_configure(c->upstream);
+    publisher_set_limit(c->publisher, farm->registry_timeout_ms);
     farm_free(old);
     log_info("reloaded %s", c->config);
 }
@@ -294,6 +295,7 @@ static int start_parts(struct coordinator *c, struct err *err)
     if ((r = registries_configure(c->registries, c->farm, err)) < 0)
         return r;
     c->publisher = publisher_new(c->loop, c->registries, coordinator_on_published, c);
+    publisher_set_limit(c->publisher, c->farm->registry_timeout_ms);
     c->resolver = resolver_new(c->registries, coordinator_on_resolved, c);
     c->auditor = auditor_new(c->loop, c->registries, coordinator_on_audited, c);
     struct gateway_hooks hooks = {gateway_lookup, gateway_registry, c};

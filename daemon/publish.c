@@ -11,15 +11,14 @@
  * Failure modes: the registry is away or refuses (tried again by the model); a child is not there; a tag is
  * foreign. All parts are waited for before the step is said to have failed, with what tags were moved all the same.
  * A tag's PUT whose outcome is not known has its time limit waited out, so that it cannot land after a later
- * generation's; the model then reads back. */
+ * generation's; the model then reads back. So has one that an earlier coordinator may have sent before it ended. */
 #include "daemon/publish.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 
 #include <errno.h>
 
-/* The registry client gives up a request that stands still for so long. */
-#define UNKNOWN_OUTCOME_MS 60000
 /* So many parts are under way at once. */
 #define PARTS_AT_ONCE 4
 /* Children's manifests that were read lately, for the tags that will name them: at most so many, of so many bytes. */
@@ -42,8 +41,9 @@ struct step {
     const char *path; /* of the repository, within the effect's */
     struct part *parts;
     size_t n_parts, begun, ended;
-    uv_timer_t timer; /* waits out a PUT of unknown outcome */
-    bool failed, unknown;
+    uv_timer_t timer;   /* waits out a PUT of unknown outcome */
+    int64_t not_before; /* clock_mono_ms: it ends then at the earliest */
+    bool failed;
     enum publish_failure failure; /* of the first part that failed, like all below */
     enum platform platform;
     struct err err;
@@ -63,6 +63,8 @@ struct publisher {
     struct step *steps;
     struct manifest kept[KEPT_MANIFESTS]; /* a ring */
     size_t next_kept;
+    int64_t limit_ms,
+        started;  /* started: clock_mono_ms, 0 once nothing of an earlier coordinator is resumed */
     bool closing; /* freed with its last step */
 };
 
@@ -70,8 +72,23 @@ struct publisher *publisher_new(uv_loop_t *loop, struct registries *registries,
                                 publish_done_fn done, void *data)
 {
     struct publisher *p = xnew(struct publisher);
-    *p = (struct publisher){.loop = loop, .registries = registries, .done = done, .data = data};
+    *p = (struct publisher){.loop = loop,
+                            .registries = registries,
+                            .done = done,
+                            .data = data,
+                            .limit_ms = 60000,
+                            .started = clock_mono_ms()};
     return p;
+}
+
+void publisher_set_limit(struct publisher *p, int64_t ms)
+{
+    p->limit_ms = ms;
+}
+
+void publisher_resumed(struct publisher *p)
+{
+    p->started = 0;
 }
 
 /* ---- children's manifests ---- */
@@ -172,6 +189,17 @@ static void on_waited(uv_timer_t *timer)
 static void begin_parts(struct step *s);
 
 /* A PUT of unknown outcome may still land: nothing else is written to the tag until its time limit is over. */
+static void finish_in_time(struct step *s)
+{
+    int64_t wait = s->not_before - clock_mono_ms();
+    if (wait <= 0 || s->p->closing) {
+        finish(s);
+        return;
+    }
+    uv_update_time(s->p->loop);
+    uv_timer_start(&s->timer, on_waited, (uint64_t)wait, 0);
+}
+
 static void end_part(struct part *part)
 {
     struct step *s = part->s;
@@ -181,10 +209,8 @@ static void end_part(struct part *part)
         s->n_parts = s->begun;
     if (s->ended < s->n_parts)
         begin_parts(s);
-    else if (s->unknown && !s->p->closing)
-        uv_timer_start(&s->timer, on_waited, UNKNOWN_OUTCOME_MS, 0);
     else
-        finish(s);
+        finish_in_time(s);
 }
 
 static void succeed(struct part *part)
@@ -281,6 +307,12 @@ static void put_index(struct part *part)
 
 /* ---- a tag ---- */
 
+/* Whether the registry may still do what it was asked: it did not answer, or a proxy did in its place. */
+static bool is_unknown(const struct err *err)
+{
+    return err->code == -ETIMEDOUT || err->code == -ECONNRESET || err->code == -ECANCELED;
+}
+
 static void on_tag_put(void *arg, struct registry_result *result, const struct err *err)
 {
     struct part *part = arg;
@@ -293,7 +325,8 @@ static void on_tag_put(void *arg, struct registry_result *result, const struct e
         fail(part, PUBLISH_MISSING, err->text);
         return;
     }
-    part->s->unknown = part->s->unknown || err->code == -ETIMEDOUT || err->code == -ECONNRESET;
+    if (is_unknown(err))
+        part->s->not_before = clock_mono_ms() + part->s->p->limit_ms;
     fail_away(part, err);
 }
 
@@ -425,6 +458,8 @@ void publish_start(struct publisher *p, struct effect *effect)
     if (s->next)
         s->next->prev = s;
     p->steps = s;
+    if (p->started && s->effect.step == PUBLISH_TAG && s->effect.kind == EFFECT_PUBLISH)
+        s->not_before = p->started + p->limit_ms;
     s->registry = registries_of(p->registries, s->effect.repository, &s->path);
     s->n_parts = count_parts(&s->effect);
     s->parts = xcalloc(s->n_parts, sizeof(*s->parts));

@@ -27,6 +27,11 @@ typedef void (*publish_done_fn)(void *data, const struct publish_outcome *outcom
 /* A publisher on `loop`. `done` is called once for each publish_start, from the loop. The caller owns it. */
 struct publisher *publisher_new(uv_loop_t *loop, struct registries *registries,
                                 publish_done_fn done, void *data);
+/* How long a PUT of unknown outcome may still land: the registry's time limit. */
+void publisher_set_limit(struct publisher *p, int64_t ms);
+/* What is begun from now on was not under way when an earlier coordinator ended. Until this is called, a step that moves
+ * tags counts as one that was, and does not end before its PUTs can no longer land. */
+void publisher_resumed(struct publisher *p);
 /* Cancels what is under way (`done` is not called for it) and frees it. NULL is fine. */
 void publisher_free(struct publisher *p);
 /* Begins the step that an EFFECT_PUBLISH, or an EFFECT_RETAIN, asks for; the effect is taken over. */

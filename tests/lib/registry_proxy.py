@@ -14,13 +14,15 @@ class Server(ThreadingHTTPServer):
 
 
 class RegistryProxy:
-    """`host` stands for the registry; a request that is caught waits until `release`, and is never answered."""
+    """`host` stands for the registry; a request that is caught waits until `release`, and is never answered. It may
+    then be delivered all the same, with `late`."""
 
     def __init__(self, registry):
         self.registry, self.lock = registry, threading.Lock()
         self.begin, self.left, self.forward = None, 0, False
         self.caught, self.go = threading.Event(), threading.Event()
-        self.what, self.seen = None, 0
+        self.what, self.seen, self.late = None, 0, False
+        self.delivered = threading.Event()
         self.tag_puts = []  # (repository, tag, body), as the registry took them
         proxy = self
 
@@ -111,6 +113,9 @@ class RequestHandler(BaseHTTPRequestHandler):
         if caught:
             self.owner.caught.set()
             self.owner.go.wait(300)
+            if self.owner.late:
+                self.note(body, self.ask(body)[0])
+                self.owner.delivered.set()
             self.close_connection = True
             return
         self.send_response(status)

@@ -1,5 +1,6 @@
 """The rule that nothing may break, with the coordinator killed at every request of a publication."""
 import json
+import threading
 
 import pytest
 from procs import run
@@ -20,13 +21,13 @@ def platforms(index):
 class World:
     """A farm of one image for two platforms, whose registry is behind a proxy."""
 
-    def __init__(self, farm):
+    def __init__(self, farm, limit="4s"):
         self.registry, git = farm.registry(), farm.git()
         self.proxy = farm.add(RegistryProxy(self.registry))
         self.app = git.repo("app")
         self.push(0)
         self.sheafd = farm.coordinator({
-            "registry": f"{self.proxy.host}/osf", "platforms": PLATFORMS, "registry-timeout": "5s", "images": {
+            "registry": f"{self.proxy.host}/osf", "platforms": PLATFORMS, "registry-timeout": limit, "images": {
                 "app": {"source": self.app.url, "ref": "refs/heads/master", "tags": TAGS, "emulated": True}}})
         farm.agent(self.sheafd, "amd64-1")
         farm.agent(self.sheafd, "arm64-1", emulated=["linux/arm64"])
@@ -62,6 +63,9 @@ class World:
         sheafd = self.sheafd
         assert sheafd.track("app")["state"] == "published"
         assert len({self.registry.digest("osf/app", tag) for tag in TAGS}) == 1
+        for child in self.raw(":latest")["manifests"]:
+            for tag in TAGS:
+                assert self.registry.digest("osf/app", f"{tag}-{child['platform']['architecture']}") == child["digest"]
         builds = sheafd.builds("app")
         assert len(builds) == self.n + 1
         for job in builds[-1]["jobs"]:
@@ -92,3 +96,23 @@ def test_killed_at_every_request(farm, forward):
     proxy.release()
     world.check_published()
     assert n > 15, "every step of a publication was met"
+
+
+@pytest.mark.timeout(300)
+def test_a_put_that_lands_after_the_restart(farm):
+    """It was on its way when the coordinator was killed, and arrives when the next version has long been pushed."""
+    world = World(farm, limit="15s")
+    sheafd, proxy = world.sheafd, world.proxy
+    proxy.late = True
+    proxy.catch(1, "PUT /v2/osf/app/manifests/latest$")
+    world.push(1)
+    sheafd.poll(world.app)
+    sheafd.wait(proxy.caught.is_set, 120, "the PUT of latest")
+    sheafd.kill()
+    sheafd.start()
+    threading.Timer(10, proxy.release).start()
+    world.push(2)
+    sheafd.poll(world.app)
+    sheafd.wait(proxy.delivered.is_set, 30, "the late PUT")
+    sheafd.wait_idle(120)
+    world.check_published()

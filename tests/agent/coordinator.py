@@ -69,7 +69,7 @@ class Coordinator:
             self.cancels.append(name)
             self.change.notify_all()
 
-    def wait(self, predicate, seconds=20, what=None):
+    def wait(self, predicate, seconds=60, what=None):
         """Waits until predicate() is true, and returns what it gave."""
         until = time.monotonic() + seconds
         with self.change:
@@ -81,7 +81,7 @@ class Coordinator:
                 assert left > 0, f"not within {seconds} s: {what or predicate}"
                 self.change.wait(min(left, 0.2))
 
-    def result(self, name, seconds=20):
+    def result(self, name, seconds=60):
         """The first result of a lease."""
         return self.wait(lambda: next((r for n, r in self.results if n == name), None), seconds, f"result of {name}")
 

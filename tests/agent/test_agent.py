@@ -54,7 +54,7 @@ class Board:
 
     def run(self, *args):
         """An agent that is expected to end by itself."""
-        return subprocess.run(list(args), capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL,
+        return subprocess.run(list(args), capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
                               env={**os.environ, **self.env}, check=False)
 
     def jobs(self):
@@ -75,7 +75,7 @@ class Board:
 
 def needed():
     """The libraries that the agent is linked with."""
-    done = subprocess.run(["readelf", "-d", AGENT], capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(["readelf", "-d", AGENT], capture_output=True, text=True, timeout=60, check=True)
     return {line.split("[")[1].split(".so")[0] for line in done.stdout.splitlines() if "(NEEDED)" in line}
 
 

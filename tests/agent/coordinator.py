@@ -25,7 +25,7 @@ class Coordinator:
         self.port, self.poll_ms = port, poll_ms
         self.change = threading.Condition()
         self.sessions, self.joins, self.polls, self.seqs = set(), [], [], {}
-        self.grants, self.cancels, self.leases = [], [], {}
+        self.grants, self.unconfirmed, self.cancels, self.leases = [], [], [], {}
         self.logs, self.results, self.patches, self.wrong = {}, [], [], []
         self.result_status, self.garbage, self.repeat = 200, False, False
         self.server = None
@@ -102,6 +102,9 @@ class Coordinator:
         self.seqs[session] = seq
         until = time.monotonic() + self.poll_ms / 1000
         held = [h["lease"] for h in body["held"]]
+        # As the real one does: what an answer granted that never arrived is granted again.
+        lost = [lease for lease in self.unconfirmed if lease["lease"] not in held]
+        self.unconfirmed, self.grants = [], lost + self.grants
         while True:
             if server.stopping:
                 return None
@@ -111,6 +114,7 @@ class Coordinator:
             cancel = [c for c in self.cancels if c in held]
             if self.seqs[session] == seq:
                 granted, self.grants = self.grants[:body["free"]], self.grants[body["free"]:]
+                self.unconfirmed += granted
                 if self.repeat and granted:
                     self.grants = granted + self.grants
                     self.repeat = False

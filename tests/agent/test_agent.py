@@ -395,9 +395,11 @@ def test_what_systemd_hears(board):
         c.grant("L1", "echo ${NOTIFY_SOCKET-none}")
         c.result("L1")
         assert c.log("L1") == b"none\n"
+        heard = []
+        while "WATCHDOG=1" not in heard:
+            heard.append(s.recv(4096).decode())
         board.process.stop()
         s.settimeout(0.2)
-        heard = []
         try:
             while True:
                 heard.append(s.recv(4096).decode())

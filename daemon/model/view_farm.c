@@ -75,14 +75,24 @@ static json_t *board_reason(const struct model *m, const struct board *b)
                : json_null();
 }
 
+/* Appends those that are not in `but`, which may be NULL. */
+static void add_labels(json_t *list, const strvec *labels, const strvec *but)
+{
+    VEC_FOREACH (labels, label)
+        if (!but || !strvec_has(but, *label))
+            json_array_append_new(list, json_string(*label));
+}
+
 static json_t *board(const struct model *m, const struct board *b)
 {
     json_t *running = json_array(), *labels = json_array();
     VEC_FOREACH (&b->leases, a)
         if ((*a)->state != ATTEMPT_LOST && job_under_way((*a)->job))
             json_array_append_new(running, job_brief(m, (*a)->job));
-    VEC_FOREACH (&b->labels, label)
-        json_array_append_new(labels, json_string(*label));
+    add_labels(labels, &b->labels, NULL);
+    const struct farm_board_rule *rule = farm_board_rule(m->farm, b->name);
+    if (rule)
+        add_labels(labels, &rule->labels, &b->labels);
     json_t *facts = b->facts ? json_loads(b->facts, 0, NULL) : NULL;
     bool seen = b->session != NULL;
     return json_pack(

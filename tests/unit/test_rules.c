@@ -541,6 +541,25 @@ static void test_what_a_person_cancelled_waits_for_a_new_key_or_a_person(void **
     world_done(&w);
 }
 
+/* ---- what a board is shown as ---- */
+
+static void test_farm_yaml_adds_labels_to_a_board(void **state)
+{
+    struct world w;
+    world_init(&w);
+    struct farm_board_rule rule = {.pattern = xstrdup("on*"), .min_disk = -1};
+    strvec_add(&rule.labels, "slow");
+    vec_push(&w.farm->boards, rule);
+    world_start(&w);
+    world_board(&w, "one");
+    json_t *view = view_boards(w.m), *board = json_array_get(json_object_get(view, "boards"), 0);
+    json_t *labels = json_object_get(board, "labels");
+    assert_int_equal(json_array_size(labels), 1);
+    assert_string_equal(json_string_value(json_array_get(labels, 0)), "slow");
+    json_decref(view);
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_built_says_why),
         cmocka_unit_test(test_what_farm_yaml_names_no_more_is_left_as_it_is),
         cmocka_unit_test(test_what_a_person_cancelled_waits_for_a_new_key_or_a_person),
+        cmocka_unit_test(test_farm_yaml_adds_labels_to_a_board),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

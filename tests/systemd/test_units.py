@@ -1,4 +1,5 @@
 """The units and their companions, as systemd itself reads them."""
+import json
 import os
 import re
 import shutil
@@ -43,7 +44,17 @@ def test_a_spoiled_unit_is_noticed(name, tmp_path):
 @pytest.mark.parametrize("name,program", [("sheafd.service", "sheafd"), ("sheaf-agent.service", "sheaf-agent")])
 def test_it_starts_what_is_installed(name, program):
     command = re.search(r"^ExecStart=(\S+)", unit(name), re.M)[1]
-    assert command.startswith("/") and os.path.basename(command) == program
+    with open(f"{BUILD}/meson-info/intro-installed.json", encoding="utf-8") as f:
+        installed = [to for to in json.load(f).values() if os.path.basename(to) == program]
+    assert installed == [command]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_its_man_pages_are_installed(name):
+    pages = re.findall(r"man:([\w.-]+)\((\d)\)", unit(name))
+    with open(f"{BUILD}/meson-info/intro-installed.json", encoding="utf-8") as f:
+        installed = {os.path.basename(to) for to in json.load(f).values()}
+    assert pages and {f"{page}.{section}" for page, section in pages} <= installed
 
 
 def test_the_agents_options_exist():

@@ -93,13 +93,21 @@ static void on_watchdog(uv_timer_t *timer)
     notify_watchdog();
 }
 
+#define N_WATCHED 3
+static const int watched[N_WATCHED] = {SIGTERM, SIGINT, SIGHUP};
+
+static void ignore_signals(void)
+{
+    for (int i = 0; i < N_WATCHED; i++)
+        signal(watched[i], SIG_IGN);
+}
+
 static void watch_signals(uv_loop_t *loop, uv_signal_t *handles, struct coordinator *c)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < N_WATCHED; i++) {
         uv_signal_init(loop, &handles[i]);
         handles[i].data = c;
-        uv_signal_start(&handles[i], on_signal, numbers[i]);
+        uv_signal_start(&handles[i], on_signal, watched[i]);
         uv_unref((uv_handle_t *)&handles[i]);
     }
 }
@@ -118,7 +126,7 @@ static int run(const struct coordinator_options *options)
     uv_loop_t *loop = uv_default_loop();
     struct coordinator *c = NULL;
     struct err err = ERR_INIT;
-    uv_signal_t signals[3];
+    uv_signal_t signals[N_WATCHED];
     uv_timer_t watchdog;
     if (coordinator_start(loop, options, &c, &err) < 0) {
         log_error("%s", err.text);
@@ -128,6 +136,7 @@ static int run(const struct coordinator_options *options)
     start_watchdog(loop, &watchdog);
     notify_ready();
     uv_run(loop, UV_RUN_DEFAULT);
+    ignore_signals(); /* libuv would look for the handles, which end with this function */
     return coordinator_free(c);
 }
 

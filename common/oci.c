@@ -321,6 +321,7 @@ const struct oci_descriptor *oci_index_find(const struct oci_index *index, enum 
     VEC_FOREACH (&index->manifests, d) {
         enum platform is;
         if (d->architecture && !oci_descriptor_is_attestation(d) &&
+            oci_kind_of(d->media_type) != OCI_KIND_INDEX &&
             platform_from_oci(d->os, d->architecture, d->variant, &is) == 0 && is == p)
             return d;
     }

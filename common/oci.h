@@ -95,7 +95,8 @@ int oci_index_parse(const char *text, size_t n, const char *content_type, struct
 char *oci_index_dump(const struct oci_index *index);
 /* Frees what it owns; leaves it empty. */
 void oci_index_done(struct oci_index *index);
-/* The first child for `p` that is an image (attestations and unknown platforms are passed over), or
+/* The first child for `p` that is an image (attestations, unknown platforms and
+ * inner indexes are passed over), or
  * NULL. Borrowed. */
 const struct oci_descriptor *oci_index_find(const struct oci_index *index, enum platform p);
 /* Whether a child is BuildKit's attestation rather than an image. */

@@ -202,6 +202,16 @@ static void test_attestations_are_passed_over(void **state)
     assert_string_equal(oci_index_find(&index, PLATFORM_AMD64)->digest, D2);
 }
 
+/* An index within an index, whatever platform it claims, is not an image that a board could pull. */
+static void test_inner_indexes_are_passed_over(void **state)
+{
+    cleanup_oci_index struct oci_index index = {.media_type = xstrdup(OCI_TYPE_INDEX)};
+    add_child(&index, D1, PLATFORM_AMD64);
+    add_child(&index, D2, PLATFORM_AMD64);
+    str_replace(&index.manifests.items[0].media_type, OCI_TYPE_INDEX);
+    assert_string_equal(oci_index_find(&index, PLATFORM_AMD64)->digest, D2);
+}
+
 static void test_config(void **state)
 {
     const char *text = "{\"os\":\"linux\",\"architecture\":\"arm\",\"rootfs\":{\"type\":\"layers\","
@@ -230,6 +240,7 @@ int main(void)
         cmocka_unit_test(test_document_type),
         cmocka_unit_test(test_index_round),
         cmocka_unit_test(test_attestations_are_passed_over),
+        cmocka_unit_test(test_inner_indexes_are_passed_over),
         cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

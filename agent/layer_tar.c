@@ -1,6 +1,7 @@
 /* A tar as a layer's source. A stream cannot be sorted in one pass: the first indexes headers and offsets,
  * the second reads each file's data where it lies. */
 #include "agent/layer_source.h"
+#include "common/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,16 +32,8 @@ static int spool_open(const char *out, int *ret_fd, struct err *err)
 
 static int write_all(int fd, const char *p, size_t n, struct err *err)
 {
-    while (n > 0) {
-        ssize_t k = write(fd, p, n);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0)
-            return err_errno(err, -errno, "cannot write the unpacked tar");
-        p += k;
-        n -= (size_t)k;
-    }
-    return 0;
+    int r = fd_write_all(fd, p, n);
+    return r < 0 ? err_errno(err, r, "cannot write the unpacked tar") : 0;
 }
 
 /* Unpacks what is on `fd` to `to`. */

@@ -1,4 +1,5 @@
 #include "agent/oci_layout.h"
+#include "common/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,16 +15,8 @@
 
 static int write_all(int fd, const char *p, size_t n, const char *path, struct err *err)
 {
-    while (n > 0) {
-        ssize_t k = write(fd, p, n);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0)
-            return err_errno(err, -errno, "cannot write %s", path);
-        p += k;
-        n -= (size_t)k;
-    }
-    return 0;
+    int r = fd_write_all(fd, p, n);
+    return r < 0 ? err_errno(err, r, "cannot write %s", path) : 0;
 }
 
 /* Writes the file whole, under a temporary name first: a reader never sees a part. */

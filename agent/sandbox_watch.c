@@ -3,6 +3,7 @@
 #include "agent/sandbox_devices.h"
 #include "agent/sandbox_init.h"
 #include "common/clock.h"
+#include "common/fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -81,28 +82,15 @@ static void keep_tail(struct watching *s, const char *data, size_t n)
     }
 }
 
-static void write_all(int fd, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t m = write(fd, data, n);
-        if (m < 0 && errno == EINTR)
-            continue;
-        if (m < 0)
-            return; /* the daemon is gone, and with it who wants to read */
-        data += m;
-        n -= (size_t)m;
-    }
-}
-
 static void pass_on(struct watching *s, const char *data, size_t n)
 {
     static const char cut[] = "\nsheaf: the log is cut here: it is longer than 64 MiB\n";
     int fd = s->w->spec->log_fd < 0 ? STDOUT_FILENO : s->w->spec->log_fd;
     bool fits = s->relayed + n <= LOG_MAX;
     if (fits)
-        write_all(fd, data, n);
+        (void)fd_write_all(fd, data, n); /* if the daemon is gone, so is who wants to read */
     else if (s->relayed <= LOG_MAX)
-        write_all(fd, cut, sizeof(cut) - 1);
+        (void)fd_write_all(fd, cut, sizeof(cut) - 1);
     s->relayed = fits ? s->relayed + n : LOG_MAX + 1;
 }
 

@@ -1,5 +1,6 @@
 #include "agent/spool.h"
 
+#include "common/fd.h"
 #include "common/log.h"
 
 #include <assert.h>
@@ -31,20 +32,6 @@ static int make_dir(const char *path, struct err *err)
     return 0;
 }
 
-static int write_all(int fd, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t w = write(fd, data, n);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0)
-            return w < 0 ? -errno : -EIO;
-        data += w;
-        n -= (size_t)w;
-    }
-    return 0;
-}
-
 /* Whole or not at all: a name of its own, then renamed. */
 static int write_file(const char *dir, const char *name, const char *text, struct err *err)
 {
@@ -53,7 +40,7 @@ static int write_file(const char *dir, const char *name, const char *text, struc
     cleanup_close int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, -errno, "cannot write %s", fresh);
-    int r = write_all(fd, text, strlen(text));
+    int r = fd_write_all(fd, text, strlen(text));
     if (r < 0)
         return err_errno(err, r, "cannot write %s", fresh);
     if (rename(fresh, path) < 0)

@@ -1,5 +1,6 @@
 /* The bytes: curl's callbacks for the answer's header and body and for the request's body. None of them may
  * add, remove or unpause a transfer. */
+#include "common/fd.h"
 #include "common/http_client_int.h"
 
 #include <errno.h>
@@ -78,20 +79,6 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
     return r->finished ? 0 : all;
 }
 
-static int write_all(int fd, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t w = write(fd, data, n);
-        if (w < 0 && errno != EINTR)
-            return -errno;
-        if (w > 0) {
-            data += w;
-            n -= (size_t)w;
-        }
-    }
-    return 0;
-}
-
 static int keep_in_memory(struct http_request *r, const char *data, size_t n)
 {
     size_t limit = ERROR_BODY_MAX;
@@ -114,7 +101,7 @@ static int take(struct http_request *r, const char *data, size_t n)
     if (!http_response_ok(&r->response) || r->sink.kind == HTTP_SINK_MEMORY)
         return keep_in_memory(r, data, n);
     if (r->sink.kind == HTTP_SINK_FD)
-        return write_all(r->sink.fd, data, n);
+        return fd_write_all(r->sink.fd, data, n);
     return r->sink.push(r->arg, data, n);
 }
 

@@ -1,4 +1,5 @@
 /* Blobs: asking for them, fetching and mounting them. registry_upload.c brings them in. */
+#include "common/fd.h"
 #include "common/registry_internal.h"
 
 #include <errno.h>
@@ -61,20 +62,6 @@ static void get_free(struct registry_op *op)
     free(get);
 }
 
-static int write_all(int fd, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t w = write(fd, data, n);
-        if (w < 0 && errno != EINTR)
-            return -errno;
-        if (w > 0) {
-            data += w;
-            n -= (size_t)w;
-        }
-    }
-    return 0;
-}
-
 static int to_sink(struct registry_op *op, const char *data, size_t n)
 {
     struct get *get = op->state;
@@ -82,7 +69,7 @@ static int to_sink(struct registry_op *op, const char *data, size_t n)
     if (get->sink.kind == HTTP_SINK_PUSH)
         return get->sink.push(op->arg, data, n);
     if (get->sink.kind == HTTP_SINK_FD)
-        return write_all(get->sink.fd, data, n);
+        return fd_write_all(get->sink.fd, data, n);
     if (n > get->sink.limit - body->n)
         return -EMSGSIZE;
     strbuf_addn(body, data, n);

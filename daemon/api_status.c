@@ -263,16 +263,22 @@ static void get_track(struct http_call *call, void *data)
                          got_track_builds, ask(c, call, view));
 }
 
+/* A page, newest first, and where the next one begins. Takes over the rows. */
+static void answer_page(struct question *q, const char *what, json_t *rows)
+{
+    size_t n = json_array_size(rows);
+    json_t *last = n ? json_object_get(json_array_get(rows, n - 1), "id") : NULL;
+    bool more = (int64_t)n == q->number && last;
+    answer(q, json_pack("{s:o,s:O}", what, rows, "next", more ? last : json_null()));
+}
+
 static void got_builds(void *data, json_t *rows, const struct err *err)
 {
     struct question *q = data;
     if (!answerable(q, rows, err))
         return;
     freshen_builds(q->c, rows);
-    size_t n = json_array_size(rows);
-    json_t *last = n ? json_object_get(json_array_get(rows, n - 1), "id") : NULL;
-    bool more = (int64_t)n == q->number && last;
-    answer(q, json_pack("{s:o,s:O}", "builds", rows, "next", more ? last : json_null()));
+    answer_page(q, "builds", rows);
 }
 
 static void get_builds(struct http_call *call, void *data)
@@ -293,10 +299,7 @@ static void got_actions(void *data, json_t *rows, const struct err *err)
     struct question *q = data;
     if (!answerable(q, rows, err))
         return;
-    size_t n = json_array_size(rows);
-    json_t *last = n ? json_object_get(json_array_get(rows, n - 1), "id") : NULL;
-    bool more = (int64_t)n == q->number && last;
-    answer(q, json_pack("{s:o,s:O}", "actions", rows, "next", more ? last : json_null()));
+    answer_page(q, "actions", rows);
 }
 
 static void get_actions(struct http_call *call, void *data)

@@ -143,10 +143,25 @@ void schedule_boards_changed(struct model *m)
 /* ---- what boards can do ---- */
 
 /* Whether the board could ever run it. */
+static bool is_dockerfile(const struct job *j)
+{
+    return j->dockerfile && *j->dockerfile;
+}
+
+/* A board says which kinds of recipe it has the tools for. */
+static bool has_tools(const struct board *b, const struct job *j)
+{
+    return is_dockerfile(j) ? b->kind_dockerfile : b->kind_rootfs;
+}
+
+static bool runs(const struct board *b, const struct job *j)
+{
+    return b->native[j->platform] || (b->emulated[j->platform] && j->emulated);
+}
+
 static bool offers(const struct board *b, const struct job *j)
 {
-    bool platform = b->native[j->platform] || (b->emulated[j->platform] && j->emulated);
-    return platform && b->memory > j->memory_above;
+    return runs(b, j) && has_tools(b, j) && b->memory > j->memory_above;
 }
 
 static bool present(const struct board *b)
@@ -401,10 +416,12 @@ void schedule_why(struct model *m, const struct job *j, struct reason *ret)
         return;
     }
     cleanup_strbuf struct strbuf busy = {0};
-    bool emulated_only = false;
+    bool emulated_only = false, tools_only = false;
     for (const struct board *b = m->boards; b; b = b->hh.next) {
         if (b->emulated[j->platform] && !j->emulated)
             emulated_only = true;
+        if (runs(b, j) && !has_tools(b, j))
+            tools_only = true;
         if (!offers(b, j) || b->state == BOARD_JOINING)
             continue;
         cleanup_free char *why = board_why_not(m, b);
@@ -415,6 +432,9 @@ void schedule_why(struct model *m, const struct job *j, struct reason *ret)
     }
     if (busy.n)
         reason_set(ret, REASON_BOARDS_BUSY, "%s", strbuf_str(&busy));
+    else if (tools_only)
+        reason_set(ret, REASON_NO_BOARD, "no board of %s builds %s", j->platform_name,
+                   is_dockerfile(j) ? "Dockerfiles: install buildah on one" : "root file systems");
     else if (emulated_only)
         reason_set(ret, REASON_NO_BOARD,
                    "no board runs %s natively, and the image takes no emulated one",

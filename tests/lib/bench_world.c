@@ -301,6 +301,8 @@ void bench_session(struct bench_world *w, struct bench_board *b)
     req.facts.memory = b->memory;
     req.facts.machine = req.facts.kernel = (char *)(uintptr_t) "x";
     req.facts.page_size = 4096;
+    strvec_add(&req.facts.kinds, "dockerfile");
+    strvec_add(&req.facts.kinds, "rootfs");
     VEC_FOREACH (&b->platforms, p)
         strvec_add(&req.facts.platforms, platform_info(*p)->name);
     VEC_FOREACH (&b->emulated, p)
@@ -316,6 +318,7 @@ void bench_session(struct bench_world *w, struct bench_board *b)
     str_replace(&b->session, answer.session);
     wire_session_response_done(&answer);
     bench_end(w);
+    strvec_done(&req.facts.kinds);
     strvec_done(&req.facts.platforms);
     strvec_done(&req.facts.emulated);
 }

@@ -258,6 +258,9 @@ void world_session(struct world *w, const char *name, const char *boot, int64_t 
         vec_push(&req.held, (struct wire_held){held->lease, held->epoch});
     f->machine = f->kernel = (char *)(uintptr_t) "x";
     f->page_size = 4096;
+    if (!w->no_buildah)
+        strvec_add(&f->kinds, "dockerfile");
+    strvec_add(&f->kinds, "rootfs");
     for (const char *const *p = w->platforms; p && *p; p++)
         strvec_add(&f->platforms, *p);
     if (!w->platforms)
@@ -265,6 +268,7 @@ void world_session(struct world *w, const char *name, const char *boot, int64_t 
     world_begin(w, 1);
     model_on_session(w->m, name, &req, ++w->token);
     world_end(w);
+    strvec_done(&f->kinds);
     strvec_done(&f->platforms);
     vec_free(&req.held);
 }

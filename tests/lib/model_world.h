@@ -15,6 +15,7 @@ struct world {
     VEC(struct change) rows; /* all rows ever written, latest last: what a restart loads */
     char *last_reply;
     int last_status;
+    bool no_buildah;              /* of the boards that begin a session: they take no Dockerfiles */
     const char *const *platforms; /* of the boards, NULL-terminated; NULL: linux/amd64 alone */
 };
 

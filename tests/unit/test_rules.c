@@ -560,6 +560,29 @@ static void test_farm_yaml_adds_labels_to_a_board(void **state)
     world_done(&w);
 }
 
+static void test_dockerfiles_go_to_boards_with_buildah(void **state)
+{
+    struct world w;
+    world_init(&w);
+    w.no_buildah = true;
+    world_image(&w, "base", BASES, MASTER, NULL);
+    world_image(&w, "tree", APPS, MASTER, "./make");
+    world_start(&w);
+    world_board(&w, "one");
+    push(&w, BASES, "c1", "FROM scratch\n");
+    push(&w, APPS, "c1", NULL);
+    struct wire_poll_response got = world_poll(&w, "one");
+    assert_int_equal(got.leases.n, 1);
+    assert_string_equal(got.leases.items[0].job.image, "tree");
+    world_succeed(&w, &got.leases.items[0], "t");
+    wire_poll_response_done(&got);
+    assert_non_null(strstr(world_text(&w, BASE, "reason", "text"), "install buildah"));
+    w.no_buildah = false; /* it was installed, and the agent started anew */
+    world_session(&w, "one", "b", (int64_t)1 << 30, NULL);
+    build(&w, "base", "a");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -581,6 +604,7 @@ int main(void)
         cmocka_unit_test(test_what_farm_yaml_names_no_more_is_left_as_it_is),
         cmocka_unit_test(test_what_a_person_cancelled_waits_for_a_new_key_or_a_person),
         cmocka_unit_test(test_farm_yaml_adds_labels_to_a_board),
+        cmocka_unit_test(test_dockerfiles_go_to_boards_with_buildah),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* What people ask for: one line a command. */
 #include "tests/model/check.h"
+#include "tests/model/short.h"
 
 /* The thing that a number picks out of a hash table of the model; NULL when it is empty. */
 #define pick(head, n)                                                                              \
@@ -151,30 +152,59 @@ static int by_name(struct sim *s, enum command_verb verb, unsigned b, unsigned c
     }
 }
 
-/* The chance of each; those without a function are commands by name. */
+/* The chance of each; those without a function are commands by name. `name`: what people write
+ * for the others; NULL for what is not done on a real farm. */
 static const struct {
     unsigned weight;
     int (*run)(struct sim *s, unsigned b, unsigned c, struct err *err);
     enum command_verb verb;
+    const char *name;
 } commands[] = {
-    {.weight = 4, .run = rebuild},          {.weight = 4, .run = cancel_build},
-    {.weight = 2, .run = cancel_job},       {.weight = 5, .run = adopt},
-    {.weight = 1, .run = restore},          {.weight = 2, .run = audit},
-    {.weight = 6, .verb = COMMAND_HOLD},    {.weight = 6, .verb = COMMAND_RELEASE},
-    {.weight = 2, .verb = COMMAND_FREEZE},  {.weight = 3, .verb = COMMAND_THAW},
-    {.weight = 4, .verb = COMMAND_PIN},     {.weight = 4, .verb = COMMAND_ROLLBACK},
-    {.weight = 4, .verb = COMMAND_PROMOTE}, {.weight = 5, .verb = COMMAND_RETRY},
-    {.weight = 4, .verb = COMMAND_RETIRE},  {.weight = 4, .verb = COMMAND_WAKE},
+    {.weight = 4, .run = rebuild, .name = "rebuild"},
+    {.weight = 4, .run = cancel_build, .name = "cancel"},
+    {.weight = 2, .run = cancel_job},
+    {.weight = 5, .run = adopt},
+    {.weight = 1, .run = restore},
+    {.weight = 2, .run = audit, .name = "audit"},
+    {.weight = 6, .verb = COMMAND_HOLD},
+    {.weight = 6, .verb = COMMAND_RELEASE},
+    {.weight = 2, .verb = COMMAND_FREEZE},
+    {.weight = 3, .verb = COMMAND_THAW},
+    {.weight = 4, .verb = COMMAND_PIN},
+    {.weight = 4, .verb = COMMAND_ROLLBACK},
+    {.weight = 4, .verb = COMMAND_PROMOTE},
+    {.weight = 5, .verb = COMMAND_RETRY},
+    {.weight = 4, .verb = COMMAND_RETIRE},
+    {.weight = 4, .verb = COMMAND_WAKE},
     {.weight = 4, .verb = COMMAND_REBUILD},
 };
 
-void command_do(struct sim *s, unsigned a, unsigned b, unsigned c)
+/* The row that a number picks. */
+static unsigned picked(unsigned a)
 {
     unsigned total = 0, i = 0;
     for (unsigned k = 0; k < sizeof(commands) / sizeof(*commands); k++)
         total += commands[k].weight;
     for (a %= total; a >= commands[i].weight; i++)
         a -= commands[i].weight;
+    return i;
+}
+
+bool command_short(unsigned a, unsigned b, unsigned c)
+{
+    unsigned i = picked(a);
+    const char *name = commands[i].run ? commands[i].name : command_name(commands[i].verb);
+    if (!name)
+        return false;
+    printf("{\"do\": \"%s\", \"track\": %u, \"number\": %u", name, b, c);
+    printf(", \"dependents\": %s, \"cache\": %s", c & 8 ? "true" : "false",
+           c & 16 ? "false" : "true");
+    return true;
+}
+
+void command_do(struct sim *s, unsigned a, unsigned b, unsigned c)
+{
+    unsigned i = picked(a);
     struct err err = ERR_INIT;
     int r =
         commands[i].run ? commands[i].run(s, b, c, &err) : by_name(s, commands[i].verb, b, c, &err);

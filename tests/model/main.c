@@ -2,7 +2,9 @@
  *
  *     model-histories --histories N [--from SEED] [--jobs N]    so many
  *     model-histories --seconds N                               as many as fit
- *     model-histories --seed N [--verbose] [--keep 1,4-7] [--cut …]   one, step by step */
+ *     model-histories --seed N [--verbose] [--keep 1,4-7] [--cut …]   one, step by step
+ *     model-histories --seed N --short STEPS                    its short form, for a real farm; not run */
+#include "tests/model/short.h"
 #include "tests/model/sim.h"
 
 #include <getopt.h>
@@ -27,6 +29,7 @@ struct shared {
 struct options {
     uint64_t from, histories, seed;
     int seconds, jobs;
+    unsigned short_steps; /* over 0: print so many */
     bool one, verbose, coverage, brief;
     bool some; /* the dear checks at some steps, as in bulk */
     const char *keep;
@@ -295,6 +298,11 @@ static int one(const struct options *o)
     struct history h;
     struct outcome outcome;
     history_make(&h, o->seed);
+    if (o->short_steps) {
+        print_short(&h, o->short_steps);
+        history_done(&h);
+        return 0;
+    }
     h.cut = o->cut;
     for (size_t i = h.steps.n; o->keep && i-- > 0;)
         if (!kept(o->keep, h.steps.items[i].number))
@@ -319,19 +327,26 @@ static int usage(void)
         stderr,
         "usage: model-histories --histories N | --seconds N [--from SEED] [--jobs N] "
         "[--coverage] [--brief]\n"
-        "       model-histories --seed N [--verbose] [--some] [--cut IMAGES,ONE] [--keep STEPS]\n");
+        "       model-histories --seed N [--verbose] [--some] [--cut IMAGES,ONE] [--keep STEPS]\n"
+        "       model-histories --seed N --short STEPS\n");
     return 2;
 }
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option longs[] = {
-        {"histories", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
-        {"from", required_argument, NULL, 'f'},      {"jobs", required_argument, NULL, 'j'},
-        {"coverage", no_argument, NULL, 'c'},        {"seed", required_argument, NULL, 's'},
-        {"verbose", no_argument, NULL, 'v'},         {"keep", required_argument, NULL, 'k'},
-        {"cut", required_argument, NULL, 'x'},       {"some", no_argument, NULL, 'm'},
-        {"brief", no_argument, NULL, 'b'},           {0}};
+    static const struct option longs[] = {{"histories", required_argument, NULL, 'n'},
+                                          {"seconds", required_argument, NULL, 't'},
+                                          {"from", required_argument, NULL, 'f'},
+                                          {"jobs", required_argument, NULL, 'j'},
+                                          {"coverage", no_argument, NULL, 'c'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"verbose", no_argument, NULL, 'v'},
+                                          {"keep", required_argument, NULL, 'k'},
+                                          {"cut", required_argument, NULL, 'x'},
+                                          {"some", no_argument, NULL, 'm'},
+                                          {"brief", no_argument, NULL, 'b'},
+                                          {"short", required_argument, NULL, 'h'},
+                                          {0}};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         unsigned long long n = optarg ? strtoull(optarg, NULL, 10) : 0;
         char *comma = optarg ? strchr(optarg, ',') : NULL;
@@ -349,6 +364,8 @@ static int parse(int argc, char **argv, struct options *o)
             o->seed = n, o->one = true;
         else if (c == 'b')
             o->brief = true;
+        else if (c == 'h')
+            o->short_steps = (unsigned)n;
         else if (c == 'm')
             o->some = true;
         else if (c == 'v')

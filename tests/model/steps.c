@@ -1,5 +1,6 @@
 /* The kinds of step, and what each does: one line in the table, one function. */
 #include "tests/model/check.h"
+#include "tests/model/short.h"
 
 /* ---- upstream ---- */
 
@@ -348,15 +349,32 @@ static const struct kind {
     const char *name;
     unsigned weight;
     void (*run)(struct sim *s, const struct step *st);
+    short_form *on_a_farm; /* NULL: nothing that a real farm can carry out */
 } kinds[] = {
-    {"goes-on", 18, goes_on}, {"push", 10, push},         {"rewrite", 6, rewrite},
-    {"look", 8, look},        {"looked", 3, looked},      {"source-away", 1, source_away},
-    {"outside", 3, outside},  {"effect", 18, effect},     {"registry", 2, registry},
-    {"collect", 1, collect},  {"lose", 1, lose_manifest}, {"stranger", 2, stranger},
-    {"board", 5, board},      {"network", 4, network},    {"call", 6, call},
-    {"ends", 14, ends},       {"crash", 4, crash},        {"dies", 2, dies},
-    {"slow", 3, slow},        {"full", 3, full},          {"reload", 4, reload},
-    {"command", 5, command},  {"wait", 8, wait},          {"wall", 2, wall},
+    {"goes-on", 18, goes_on, short_goes_on},
+    {"push", 10, push, short_push},
+    {"rewrite", 6, rewrite, short_rewrite},
+    {"look", 8, look, short_look},
+    {"looked", 3, looked},
+    {"source-away", 1, source_away, short_source_away},
+    {"outside", 3, outside},
+    {"effect", 18, effect},
+    {"registry", 2, registry, short_registry},
+    {"collect", 1, collect, short_collect},
+    {"lose", 1, lose_manifest},
+    {"stranger", 2, stranger},
+    {"board", 5, board, short_board},
+    {"network", 4, network},
+    {"call", 6, call},
+    {"ends", 14, ends},
+    {"crash", 4, crash, short_crash},
+    {"dies", 2, dies, short_dies},
+    {"slow", 3, slow},
+    {"full", 3, full},
+    {"reload", 4, reload, short_reload},
+    {"command", 5, command, short_command},
+    {"wait", 8, wait},
+    {"wall", 2, wall},
 };
 
 unsigned n_step_kinds(void)
@@ -367,6 +385,11 @@ unsigned n_step_kinds(void)
 unsigned step_weight(unsigned kind)
 {
     return kinds[kind].weight;
+}
+
+bool step_short(const struct step *st)
+{
+    return kinds[st->kind].on_a_farm && kinds[st->kind].on_a_farm(st);
 }
 
 void step_do(struct sim *s, const struct step *st)

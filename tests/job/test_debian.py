@@ -103,8 +103,10 @@ def test_foreign_dockerfile(bench, emulated, platform, arch):
 @pytest.mark.timeout(60)
 def test_facts(emulated):
     plain = json.loads(subprocess.run([JOB, "--facts"], capture_output=True, check=True).stdout)
-    assert plain["platforms"] == ["linux/amd64"] and plain["emulated"] == []
+    # Most amd64 kernels run 32-bit programs, too.
+    native = {"linux/amd64", "linux/386"}
+    assert "linux/amd64" in plain["platforms"] and set(plain["platforms"]) <= native and plain["emulated"] == []
     assert {"rootfs", "dockerfile"} <= set(plain["kinds"]) and plain["builders"]["buildah"]
     told = json.loads(subprocess.run([JOB, "--facts", "--emulated"], capture_output=True, check=True).stdout)
-    assert {"linux/arm64", "linux/arm/v7"} <= set(told["emulated"]) and told["platforms"] == ["linux/amd64"]
+    assert {"linux/arm64", "linux/arm/v7"} <= set(told["emulated"]) and set(told["platforms"]) <= native
     subprocess.run([JOB, "--binfmt-release"], check=True)

@@ -1,0 +1,127 @@
+#include "tests/lib/model_steps.h"
+
+#include "common/digest.h"
+
+struct effect world_take(struct world *w, enum effect_kind kind)
+{
+    for (size_t i = 0; i < w->todo.n; i++)
+        if (w->todo.items[i].kind == kind) {
+            struct effect e = w->todo.items[i];
+            vec_remove(&w->todo, i);
+            return e;
+        }
+    fail_msg("no such effect is asked for");
+    return (struct effect){0};
+}
+
+bool world_asked(const struct world *w, enum effect_kind kind)
+{
+    VEC_FOREACH (&w->todo, e)
+        if (e->kind == kind)
+            return true;
+    return false;
+}
+
+void world_inspect_source(struct world *w, const char *source, const char *dockerfile)
+{
+    for (size_t i = 0; i < w->todo.n; i++) {
+        struct effect e = w->todo.items[i];
+        char id[DIGEST_SIZE];
+        if (e.kind != EFFECT_INSPECT || !str_eq(e.source, source))
+            continue;
+        vec_remove(&w->todo, i--);
+        digest_of(e.commit, strlen(e.commit), id);
+        struct context_facts facts = {.exists = true,
+                                      .id = id,
+                                      .dockerfile_text = e.dockerfile ? dockerfile : NULL,
+                                      .time = 1600000000,
+                                      .size = 10};
+        world_begin(w, 1);
+        model_on_context(w->m, e.source, e.commit, e.path, e.dockerfile, &facts);
+        world_end(w);
+        effect_done(&e);
+    }
+}
+
+void world_push(struct world *w, const char *source, const char *commit, const char *dockerfile)
+{
+    world_see(w, source, WORLD_MASTER, commit);
+    world_inspect_source(w, source, dockerfile);
+}
+
+void world_step(struct world *w)
+{
+    struct effect e = world_take(w, EFFECT_PUBLISH);
+    world_begin(w, 1);
+    model_on_publication_step(w->m, e.publication, e.step,
+                              e.step == PUBLISH_TAG ? e.tags.items[0].tag : NULL);
+    world_end(w);
+    effect_done(&e);
+}
+
+void world_step_fails(struct world *w, enum publish_failure failure, enum platform platform,
+                      const char *error)
+{
+    struct effect e = world_take(w, EFFECT_PUBLISH);
+    world_begin(w, 1);
+    model_on_publication_failed(w->m, e.publication, e.step, failure, platform, error);
+    world_end(w);
+    effect_done(&e);
+}
+
+void world_reload(struct world *w)
+{
+    farm_sort(w->farm);
+    world_begin(w, 1);
+    model_on_config(w->m, w->farm);
+    world_end(w);
+}
+
+struct farm_image *world_find_image(struct world *w, const char *name)
+{
+    VEC_FOREACH (&w->farm->images, image)
+        if (str_eq(image->name, name))
+            return image;
+    fail_msg("no image %s", name);
+    return NULL;
+}
+
+struct wire_lease *world_lease(struct world *w, const char *board, const char *image,
+                               struct wire_poll_response *ret)
+{
+    *ret = world_poll(w, board);
+    assert_int_equal(ret->leases.n, 1);
+    if (image)
+        assert_string_equal(ret->leases.items[0].job.image, image);
+    return &ret->leases.items[0];
+}
+
+void world_build(struct world *w, const char *board, const char *image, const char *content)
+{
+    struct wire_poll_response got;
+    world_succeed(w, world_lease(w, board, image, &got), content);
+    wire_poll_response_done(&got);
+}
+
+void world_break(struct world *w, const char *board, const char *image, enum wire_failure kind)
+{
+    struct wire_poll_response got;
+    world_fail(w, world_lease(w, board, image, &got), kind);
+    wire_poll_response_done(&got);
+}
+
+void world_is(struct world *w, const char *track, const char *state, const char *code)
+{
+    cleanup_free char *was = xstrdup(world_track_state(w, track));
+    const char *why = world_text(w, track, "reason", "code");
+    if (!str_eq(was, state) || !str_eq(why, code))
+        fail_msg("%s is %s (%s: %s), not %s (%s)", track, was, why,
+                 world_text(w, track, "reason", "text"), state, code);
+}
+
+void world_says(struct world *w, const char *track, const char *text)
+{
+    const char *said = world_text(w, track, "reason", "text");
+    if (!strstr(said, text))
+        fail_msg("'%s' does not say '%s'", said, text);
+}

@@ -1,0 +1,37 @@
+/* Single steps of what happens to a farm, and how its tracks are then, on tests/lib/model_world. */
+#pragma once
+
+#include "tests/lib/model_world.h"
+
+/* The branch of which world_push pushes. */
+#define WORLD_MASTER "refs/heads/master"
+
+/* That effect, which has to be asked for, out of what is to do; the caller ends it. */
+struct effect world_take(struct world *w, enum effect_kind kind);
+/* Whether that effect is asked for. */
+bool world_asked(const struct world *w, enum effect_kind kind);
+/* Carries out the inspections of that source alone; `dockerfile` is the text of all of them, or NULL. */
+void world_inspect_source(struct world *w, const char *source, const char *dockerfile);
+/* A poll of `source` sees WORLD_MASTER alone at `commit`, whose files are read. */
+void world_push(struct world *w, const char *source, const char *commit, const char *dockerfile);
+/* The next step of the publication that runs is done. */
+void world_step(struct world *w);
+/* It fails. */
+void world_step_fails(struct world *w, enum publish_failure failure, enum platform platform,
+                      const char *error);
+/* farm.yaml, changed in place, is loaded again. */
+void world_reload(struct world *w);
+/* The image of that name, to be changed before world_reload. */
+struct farm_image *world_find_image(struct world *w, const char *name);
+/* Polls with that board, and asserts that it gets exactly one lease, of `image` unless that is NULL. The caller ends
+ * *ret. Returns the lease, borrowed of *ret. */
+struct wire_lease *world_lease(struct world *w, const char *board, const char *image,
+                               struct wire_poll_response *ret);
+/* The board gets exactly one lease, of `image` unless that is NULL, which succeeds with `content`. */
+void world_build(struct world *w, const char *board, const char *image, const char *content);
+/* The same; it fails. */
+void world_break(struct world *w, const char *board, const char *image, enum wire_failure kind);
+/* Asserts a track's state, and its reason's code. */
+void world_is(struct world *w, const char *track, const char *state, const char *code);
+/* Asserts that its reason's text contains `text`. */
+void world_says(struct world *w, const char *track, const char *text);

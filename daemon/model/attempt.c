@@ -22,6 +22,11 @@ static const unsigned allowed[] = {
     [ATTEMPT_CANCELLED] = 0,
 };
 
+bool attempt_may(enum attempt_state from, enum attempt_state to)
+{
+    return allowed[from] & BIT(to);
+}
+
 struct attempt *attempt_find(const struct model *m, const char *lease)
 {
     struct attempt *a = NULL;
@@ -36,7 +41,7 @@ void attempt_add(struct model *m, struct attempt *a)
 
 void attempt_move(struct model *m, struct attempt *a, enum attempt_state state)
 {
-    assert(allowed[a->state] & BIT(state));
+    assert(attempt_may(a->state, state));
     a->state = state;
     model_touch(m, a);
 }

@@ -1,6 +1,6 @@
 /* Boards.
  *
- *     happy path     joining -> online (its first poll) -> draining -> offline
+ *     happy path     joining -> online (its first session) -> draining -> offline
  *     failure modes  no poll for a term: offline, back online with its next poll; blamed too often: quarantined
  *                    until its agent is started anew */
 #include "daemon/model/objects.h"
@@ -14,12 +14,17 @@
 #define BIT(s) (1u << (s))
 
 static const unsigned allowed[] = {
-    [BOARD_JOINING] = BIT(BOARD_ONLINE) | BIT(BOARD_DRAINING) | BIT(BOARD_OFFLINE),
+    [BOARD_JOINING] = BIT(BOARD_ONLINE),
     [BOARD_ONLINE] = BIT(BOARD_DRAINING) | BIT(BOARD_OFFLINE) | BIT(BOARD_QUARANTINED),
     [BOARD_DRAINING] = BIT(BOARD_ONLINE) | BIT(BOARD_OFFLINE) | BIT(BOARD_QUARANTINED),
     [BOARD_OFFLINE] = BIT(BOARD_ONLINE) | BIT(BOARD_DRAINING) | BIT(BOARD_QUARANTINED),
-    [BOARD_QUARANTINED] = BIT(BOARD_OFFLINE) | BIT(BOARD_ONLINE),
+    [BOARD_QUARANTINED] = BIT(BOARD_OFFLINE),
 };
+
+bool board_may(enum board_state from, enum board_state to)
+{
+    return allowed[from] & BIT(to);
+}
 
 struct board *board_find(const struct model *m, const char *name)
 {
@@ -59,7 +64,7 @@ void board_move(struct model *m, struct board *b, enum board_state state)
 {
     if (b->state == state)
         return;
-    assert(allowed[b->state] & BIT(state));
+    assert(board_may(b->state, state));
     b->state = state;
     model_touch(m, b);
     schedule_boards_changed(m);

@@ -1,8 +1,10 @@
 /* A build: bringing one track up to date, one job a platform.
  *
  *     happy path     waiting -> running -> publishing -> published
- *     also           running -> unchanged (equal output), -> held -> publishing (released)
- *     failure modes  failed (a required job), superseded (newer keys), cancelled (a person) */
+ *     also           running -> unchanged (equal output), -> held -> publishing (released);
+ *                    publishing, held -> running (the registry lost a child)
+ *     failure modes  failed (a required job), superseded (newer keys), cancelled (a person); with the first tag of its
+ *                    publication journalled newer keys end it as published */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -11,20 +13,26 @@
 
 #define BIT(s) (1u << (s))
 #define ENDS                                                                                       \
-    (BIT(BUILD_PUBLISHED) | BIT(BUILD_UNCHANGED) | BIT(BUILD_FAILED) | BIT(BUILD_SUPERSEDED) |     \
-     BIT(BUILD_CANCELLED))
+    (BIT(BUILD_UNCHANGED) | BIT(BUILD_FAILED) | BIT(BUILD_SUPERSEDED) | BIT(BUILD_CANCELLED))
 
 static const unsigned allowed[] = {
     [BUILD_WAITING] = BIT(BUILD_RUNNING) | BIT(BUILD_HELD) | BIT(BUILD_PUBLISHING) | ENDS,
-    [BUILD_RUNNING] = BIT(BUILD_HELD) | BIT(BUILD_PUBLISHING) | ENDS,
-    [BUILD_HELD] = BIT(BUILD_PUBLISHING) | ENDS,
-    [BUILD_PUBLISHING] = BIT(BUILD_RUNNING) | BIT(BUILD_HELD) | ENDS,
+    /* to published: the tags of its publication moved while a lost child was built again */
+    [BUILD_RUNNING] = BIT(BUILD_HELD) | BIT(BUILD_PUBLISHING) | BIT(BUILD_PUBLISHED) | ENDS,
+    /* to published: held while its tags moved */
+    [BUILD_HELD] = BIT(BUILD_RUNNING) | BIT(BUILD_PUBLISHING) | BIT(BUILD_PUBLISHED) | ENDS,
+    [BUILD_PUBLISHING] = BIT(BUILD_RUNNING) | BIT(BUILD_HELD) | BIT(BUILD_PUBLISHED) | ENDS,
     [BUILD_PUBLISHED] = 0,
     [BUILD_UNCHANGED] = 0,
     [BUILD_FAILED] = 0,
     [BUILD_SUPERSEDED] = 0,
     [BUILD_CANCELLED] = 0,
 };
+
+bool build_may(enum build_state from, enum build_state to)
+{
+    return allowed[from] & BIT(to);
+}
 
 bool build_active(const struct build *b)
 {
@@ -33,7 +41,7 @@ bool build_active(const struct build *b)
 
 void build_move(struct model *m, struct build *b, enum build_state state)
 {
-    assert(allowed[b->state] & BIT(state));
+    assert(build_may(b->state, state));
     b->state = state;
     model_touch(m, b);
 }
@@ -73,6 +81,20 @@ void build_end(struct model *m, struct build *b, enum build_state state, enum re
         model_plan_later(m, b->track); /* it may have been let finish though inputs were newer */
     if (state == BUILD_SUPERSEDED || state == BUILD_CANCELLED)
         release_jobs(m, b);
+}
+
+bool build_past_first_tag(const struct model *m, const struct build *b)
+{
+    const struct publication *p = b->publication ? publication_find(m, b->publication) : NULL;
+    return p && (p->state == PUBLICATION_TAGS || p->state == PUBLICATION_VERIFIED);
+}
+
+void build_give_up(struct model *m, struct build *b, enum reason_code code, const char *text)
+{
+    if (build_past_first_tag(m, b))
+        build_end(m, b, BUILD_PUBLISHED, REASON_PUBLISHED, "%s", "");
+    else
+        build_end(m, b, BUILD_SUPERSEDED, code, "%s", text);
 }
 
 /* ---- does it want what is wanted now? ---- */
@@ -182,9 +204,8 @@ void build_free(struct model *m, struct build *b)
 static void retire(struct model *m, struct build *b)
 {
     if (build_active(b))
-        build_end(m, b, BUILD_SUPERSEDED, REASON_SUPERSEDED, "newer inputs");
-    else
-        release_jobs(m, b);
+        build_give_up(m, b, REASON_SUPERSEDED, "newer inputs");
+    release_jobs(m, b); /* also of one that was loaded after its end */
     vec_push(&m->retired_builds, b);
 }
 
@@ -228,10 +249,11 @@ void build_sync(struct model *m, struct track *t)
     }
     /* design rule 6: superseded twice in a row, it may finish and publish, unless it has other platforms than are
      * wanted now: its index could lack a required one. */
-    bool superseded = old && build_active(old) && old->state != BUILD_HELD; /* that one is done */
+    bool publishes = old && build_active(old) && build_past_first_tag(m, old);
+    bool superseded = old && build_active(old) && !publishes && old->state != BUILD_HELD;
     if (superseded && t->superseded >= 2 && !t->asked && same_platforms(old, t))
         return;
-    t->superseded = superseded ? t->superseded + 1 : t->superseded;
+    t->superseded = publishes ? 0 : superseded ? t->superseded + 1 : t->superseded;
     t->current = make(m, t);
     t->build = t->current->id;
     model_touch(m, t);

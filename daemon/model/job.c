@@ -26,6 +26,11 @@ static const unsigned allowed[] = {
     [JOB_CANCELLED] = BIT(JOB_WANTED) | BIT(JOB_SUCCEEDED),
 };
 
+bool job_may(enum job_state from, enum job_state to)
+{
+    return allowed[from] & BIT(to);
+}
+
 struct job *job_find(const struct model *m, const char *key)
 {
     struct job *j = NULL;
@@ -46,7 +51,7 @@ void job_changed(struct model *m, struct job *j)
 
 void job_move(struct model *m, struct job *j, enum job_state state)
 {
-    assert(allowed[j->state] & BIT(state));
+    assert(job_may(j->state, state));
     j->state = state;
     retain_job(m, j, job_under_way(j));
     model_touch(m, j);

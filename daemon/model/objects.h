@@ -111,6 +111,8 @@ struct job *job_find(const struct model *m, const char *key);
 void job_forget_spec(struct model *m, struct job *j);
 /* Makes the job of a slot, wanted. */
 struct job *job_make(struct model *m, struct slot *s, enum build_class class);
+/* Whether a job may go from one state to the other. */
+bool job_may(enum job_state from, enum job_state to);
 /* Moves a job to a state that its table allows. */
 void job_move(struct model *m, struct job *j, enum job_state state);
 /* Makes a job wanted that is not under way: never tried, superseded, failed or invalid. */
@@ -152,6 +154,8 @@ void attempt_add(struct model *m, struct attempt *a);
 void attempt_free(struct attempt *a);
 /* Makes an attempt: the job is leased to the board. */
 struct attempt *attempt_grant(struct model *m, struct job *j, struct board *b);
+/* Whether an attempt may go from one state to the other. */
+bool attempt_may(enum attempt_state from, enum attempt_state to);
 /* Moves it to a state that its table allows. */
 void attempt_move(struct model *m, struct attempt *a, enum attempt_state state);
 /* The board tells that it holds the lease: granted or lost becomes running. */
@@ -165,6 +169,13 @@ void build_sync(struct model *m, struct track *t);
 /* Ends a build. */
 void build_end(struct model *m, struct build *b, enum build_state state, enum reason_code code,
                const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Whether its publication runs to its end whatever comes, since its first tag is journalled, or has done so. */
+bool build_past_first_tag(const struct model *m, const struct build *b);
+/* The build is not what is wanted any more: ends it as superseded, for that reason; as published where it is past its
+ * first tag. */
+void build_give_up(struct model *m, struct build *b, enum reason_code code, const char *text);
+/* Whether a build may go from one state to the other. */
+bool build_may(enum build_state from, enum build_state to);
 /* Moves a build that goes on. */
 void build_move(struct model *m, struct build *b, enum build_state state);
 /* Takes a build out of the model and frees it. */
@@ -177,6 +188,8 @@ bool build_wants(const struct build *b, const struct job *j);
 bool build_active(const struct build *b);
 
 /* ---- publication.c ---- */
+/* Whether a publication may go from one state to the other. */
+bool publication_may(enum publication_state from, enum publication_state to);
 /* Takes a new or loaded publication into the model. */
 void publication_add(struct model *m, struct publication *p);
 /* The publication of that id, or NULL. */
@@ -256,6 +269,8 @@ void board_add(struct model *m, struct board *b);
 void board_reply_poll(struct model *m, struct board *b, bool even_empty);
 /* The board of that name, or NULL. */
 struct board *board_find(const struct model *m, const char *name);
+/* Whether a board may go from one state to the other. */
+bool board_may(enum board_state from, enum board_state to);
 /* Moves it to a state that its table allows. */
 void board_move(struct model *m, struct board *b, enum board_state state);
 /* What a board is or can do has changed: what waits for one looks again. */

@@ -237,9 +237,11 @@ static void judge_running(struct model *m, struct track *t)
     const struct build_job *running = required_job_in(t->current, JOB_RUNNING);
     if (!running)
         running = required_job_in(t->current, JOB_LEASED);
+    enum build_state state = t->current->state;
+    /* One that was past its jobs has lost the output of one. */
+    if ((running && state == BUILD_WAITING) || state == BUILD_HELD || state == BUILD_PUBLISHING)
+        build_move(m, t->current, BUILD_RUNNING);
     if (running) {
-        if (t->current->state == BUILD_WAITING)
-            build_move(m, t->current, BUILD_RUNNING);
         track_state_set(m, t, TRACK_BUILDING, REASON_RUNNING, "%s on %s", running->platform_name,
                         running->job->board);
         return;
@@ -299,7 +301,7 @@ static bool stopped(struct model *m, struct track *t)
     else
         return false;
     if (t->current && build_active(t->current))
-        build_end(m, t->current, BUILD_SUPERSEDED, t->reason.code, "%s", t->reason.text);
+        build_give_up(m, t->current, t->reason.code, t->reason.text);
     return true;
 }
 

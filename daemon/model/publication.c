@@ -26,6 +26,11 @@ static const unsigned allowed[] = {
     [PUBLICATION_ABANDONED] = 0,
 };
 
+bool publication_may(enum publication_state from, enum publication_state to)
+{
+    return allowed[from] & BIT(to);
+}
+
 struct publication *publication_find(const struct model *m, int64_t id)
 {
     struct publication *p = NULL;
@@ -49,7 +54,7 @@ void publication_add(struct model *m, struct publication *p)
 
 static void move(struct model *m, struct publication *p, enum publication_state state)
 {
-    assert(allowed[p->state] & BIT(state));
+    assert(publication_may(p->state, state));
     p->state = state;
     model_touch(m, p);
 }

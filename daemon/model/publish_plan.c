@@ -210,7 +210,7 @@ bool publish_pending(struct model *m, struct track *t)
 static void nothing_to_move(struct model *m, struct track *t, const struct rivalry *why)
 {
     if (build_active(t->current)) {
-        bool published = t->current->publication != 0;
+        bool published = build_past_first_tag(m, t->current);
         build_end(m, t->current, published ? BUILD_PUBLISHED : BUILD_UNCHANGED,
                   published ? REASON_PUBLISHED : REASON_UNCHANGED, "%s",
                   published ? "" : "the output is what is published already");

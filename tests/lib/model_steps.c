@@ -113,7 +113,7 @@ void world_break(struct world *w, const char *board, const char *image, enum wir
 void world_is(struct world *w, const char *track, const char *state, const char *code)
 {
     cleanup_free char *was = xstrdup(world_track_state(w, track));
-    const char *why = world_text(w, track, "reason", "code");
+    cleanup_free char *why = xstrdup(world_text(w, track, "reason", "code"));
     if (!str_eq(was, state) || !str_eq(why, code))
         fail_msg("%s is %s (%s: %s), not %s (%s)", track, was, why,
                  world_text(w, track, "reason", "text"), state, code);

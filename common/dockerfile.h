@@ -114,6 +114,11 @@ struct dockerfile_feature {
 const struct dockerfile_feature *dockerfile_features(const struct dockerfile *dockerfile,
                                                      size_t *ret_n);
 
+/* The feature, in stages that are needed, that wants the newest buildah; NULL: every buildah builds the plan. Borrowed. */
+const struct dockerfile_feature *dockerfile_newest_feature(const struct dockerfile *dockerfile,
+                                                           const struct dockerfile_plan *plan);
+/* A version as features have it: 1028 for "1.28.2"; INT_MAX where it is none, so that nothing is refused. */
+int dockerfile_buildah_number(const char *version);
 /* Whether buildah of this version ("1.28.2") can build the plan; else -EOPNOTSUPP, which names line,
  * feature and what to do. Features in stages that are not needed do not matter. */
 int dockerfile_check_buildah(const struct dockerfile *dockerfile,

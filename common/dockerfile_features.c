@@ -154,8 +154,7 @@ void df_note_features(struct dockerfile *dockerfile, const struct df_instruction
         note_substitutions(dockerfile, instruction);
 }
 
-/* "1.28.2" as 1028; INT_MAX where it is none of that form, so that nothing is refused. */
-static int buildah_number(const char *version)
+int dockerfile_buildah_number(const char *version)
 {
     char *end;
     unsigned long major = strtoul(version, &end, 10);
@@ -165,14 +164,28 @@ static int buildah_number(const char *version)
     return (int)(major * 1000 + (minor > 999 ? 999 : minor));
 }
 
+static bool is_used(const struct dockerfile_feature *feature, const struct dockerfile_plan *plan)
+{
+    return feature->stage < 0 || plan->used.items[feature->stage];
+}
+
+const struct dockerfile_feature *dockerfile_newest_feature(const struct dockerfile *dockerfile,
+                                                           const struct dockerfile_plan *plan)
+{
+    const struct dockerfile_feature *newest = NULL;
+    VEC_FOREACH (&dockerfile->features, feature)
+        if (is_used(feature, plan) && feature->buildah > (newest ? newest->buildah : EVER))
+            newest = feature;
+    return newest;
+}
+
 int dockerfile_check_buildah(const struct dockerfile *dockerfile,
                              const struct dockerfile_plan *plan, const char *version,
                              struct err *err)
 {
-    int have = buildah_number(version);
+    int have = dockerfile_buildah_number(version);
     VEC_FOREACH (&dockerfile->features, feature) {
-        bool used = feature->stage < 0 || plan->used.items[feature->stage];
-        if (!used || (feature->buildah <= have && feature->buildah != NEVER))
+        if (!is_used(feature, plan) || (feature->buildah <= have && feature->buildah != NEVER))
             continue;
         return err_set(err, -EOPNOTSUPP, "line %d: %s: buildah %s cannot build it%s%s",
                        feature->line, feature->what, version, feature->hint ? "; write " : "",

@@ -3,12 +3,14 @@
  *     happy path     joining -> online (its first session) -> draining -> offline
  *     failure modes  no poll for a term: offline, back online with its next poll; blamed too often: quarantined
  *                    until its agent is started anew */
+#include "common/dockerfile.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/schedule.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 
 #define BIT(s) (1u << (s))
@@ -113,7 +115,9 @@ void board_decode(struct model *m, struct board *b)
     if (!b->facts || wire_facts_decode(b->facts, strlen(b->facts), &facts, NULL) < 0)
         return;
     decode_facts(b, &facts);
-    note_buildah(m, wire_map_get(&facts.builders, "buildah"));
+    const char *buildah = wire_map_get(&facts.builders, "buildah");
+    b->buildah = buildah ? dockerfile_buildah_number(buildah) : INT_MAX;
+    note_buildah(m, buildah);
     wire_facts_done(&facts);
 }
 

@@ -81,6 +81,7 @@ static void track_extra(struct track *t)
 static void job_extra(struct job *j)
 {
     strvec_done(&j->pins);
+    free(j->buildah_for);
     vec_free(&j->builds);
 }
 

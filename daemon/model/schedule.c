@@ -148,10 +148,15 @@ static bool is_dockerfile(const struct job *j)
     return j->dockerfile && *j->dockerfile;
 }
 
-/* A board says which kinds of recipe it has the tools for. */
+/* A board says which kinds of recipe it has the tools for, and which buildah. */
 static bool has_tools(const struct board *b, const struct job *j)
 {
-    return is_dockerfile(j) ? b->kind_dockerfile : b->kind_rootfs;
+    return is_dockerfile(j) ? b->kind_dockerfile && b->buildah >= j->buildah : b->kind_rootfs;
+}
+
+static bool buildah_too_old(const struct board *b, const struct job *j)
+{
+    return is_dockerfile(j) && b->kind_dockerfile && b->buildah < j->buildah;
 }
 
 static bool runs(const struct board *b, const struct job *j)
@@ -416,12 +421,14 @@ void schedule_why(struct model *m, const struct job *j, struct reason *ret)
         return;
     }
     cleanup_strbuf struct strbuf busy = {0};
-    bool emulated_only = false, tools_only = false;
+    bool emulated_only = false, tools_only = false, too_old = false;
     for (const struct board *b = m->boards; b; b = b->hh.next) {
         if (b->emulated[j->platform] && !j->emulated)
             emulated_only = true;
         if (runs(b, j) && !has_tools(b, j))
             tools_only = true;
+        if (runs(b, j) && buildah_too_old(b, j))
+            too_old = true;
         if (!offers(b, j) || b->state == BOARD_JOINING)
             continue;
         cleanup_free char *why = board_why_not(m, b);
@@ -432,6 +439,9 @@ void schedule_why(struct model *m, const struct job *j, struct reason *ret)
     }
     if (busy.n)
         reason_set(ret, REASON_BOARDS_BUSY, "%s", strbuf_str(&busy));
+    else if (too_old)
+        reason_set(ret, REASON_NO_BOARD, "%s: no board of %s has a buildah that can build it",
+                   j->buildah_for, j->platform_name);
     else if (tools_only)
         reason_set(ret, REASON_NO_BOARD, "no board of %s builds %s", j->platform_name,
                    is_dockerfile(j) ? "Dockerfiles: install buildah on one" : "root file systems");

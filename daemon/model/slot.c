@@ -60,6 +60,7 @@ void slot_done(struct slot *s)
     strvec_done(&s->references);
     free(s->last_from);
     free(s->parse_error);
+    free(s->buildah_for);
     free(s->key);
     free(s->inputs);
     reason_done(&s->reason);
@@ -170,6 +171,15 @@ static int parse_once(struct model *m, const struct context *c, struct err *err)
     return r;
 }
 
+/* Boards have builders of several versions: which of them can build it. */
+static void note_builder(struct slot *s, const struct dockerfile_feature *newest)
+{
+    str_replace(&s->buildah_for, NULL);
+    s->buildah = newest ? newest->buildah : 0;
+    if (newest)
+        s->buildah_for = xasprintf("line %d: %s", newest->line, newest->what);
+}
+
 static int resolve_dockerfile(struct model *m, struct slot *s,
                               const struct dockerfile_options *options, struct err *err)
 {
@@ -181,6 +191,7 @@ static int resolve_dockerfile(struct model *m, struct slot *s,
     if (r < 0)
         return r;
     take_references(s, &plan);
+    note_builder(s, dockerfile_newest_feature(m->parsed, &plan));
     return m->buildah ? dockerfile_check_buildah(m->parsed, &plan, m->buildah, err) : 0;
 }
 
@@ -238,6 +249,7 @@ static bool evaluate_references(struct model *m, struct slot *s)
         str_replace(&s->last_from, NULL);
         str_replace(&s->parse_error, NULL);
         str_replace(&s->key, NULL);
+        note_builder(s, NULL);
         if (s->t->image->kind == FARM_KIND_ROOTFS)
             parse_builder(m, s);
         else
@@ -367,6 +379,8 @@ void slot_evaluate(struct model *m, struct slot *s)
     s->keyed_rebuild = s->rebuild;
     if (!s->job) /* jobs stay in memory: one that was found is still that of the key */
         s->job = job_find(m, s->key);
+    if (s->job)
+        job_note_builder(s->job, s);
     if (s->state != SLOT_READY)
         conclude(s, SLOT_READY, REASON_NONE, "%s", "");
 }

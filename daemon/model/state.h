@@ -166,6 +166,8 @@ struct slot {
     const struct context *parsed; /* whose Dockerfile the references are of */
     char *last_from;              /* the last stage's FROM, normalised */
     char *parse_error;
+    int buildah;           /* the oldest that builds it: 1041 is 1.41; 0: every one does */
+    char *buildah_for;     /* the line that wants it, and what is there; NULL: none does */
     char *key, *inputs;    /* kept while nothing that they are made of changes */
     int64_t keyed_rebuild; /* `rebuild` as it is in the key */
     struct job *job;
@@ -258,6 +260,8 @@ struct job {
     int64_t queued_at; /* monotonic */
     int64_t order;     /* its place in the queue: the lowest goes first */
     bool queued;
+    int buildah; /* as its slots have it */
+    char *buildah_for;
     bool stranded;        /* queued, but no board that is there could run it */
     strvec pins;          /* digests that it needs of registries, while `pinning` */
     bool pinning;         /* they are kept for it: it is under way */
@@ -442,6 +446,7 @@ struct board {
     char *session;
     bool native[PLATFORM_COUNT], emulated[PLATFORM_COUNT];
     bool kind_rootfs, kind_dockerfile;
+    int buildah; /* 1028 is 1.28; INT_MAX: not told */
     strvec labels;
     int64_t slots, memory;
     int64_t seq, agent_free, disk_free, memory_free;

@@ -110,6 +110,49 @@ void world_break(struct world *w, const char *board, const char *image, enum wir
     wire_poll_response_done(&got);
 }
 
+bool world_agent_session(struct world *w, struct world_agent *a, const struct wire_lease *held)
+{
+    struct wire_session_response answer;
+    struct err err = ERR_INIT;
+    world_session(w, a->name, a->name, (int64_t)1 << 30, held);
+    assert_int_equal(
+        wire_session_response_decode(w->last_reply, strlen(w->last_reply), &answer, &err), 0);
+    snprintf(a->session, sizeof(a->session), "%s", answer.session);
+    a->seq = 0;
+    bool cancel = answer.cancel.n;
+    wire_session_response_done(&answer);
+    return cancel;
+}
+
+struct wire_poll_response world_agent_poll(struct world *w, struct world_agent *a,
+                                           const struct wire_lease *held, size_t n)
+{
+    struct wire_poll_request req = {.session = a->session,
+                                    .seq = ++a->seq,
+                                    .free = w->free,
+                                    .temperature = w->temperature,
+                                    .disk_free = w->disk_free,
+                                    .draining = w->draining};
+    struct wire_poll_response got = {0};
+    struct err err = ERR_INIT;
+    for (size_t i = 0; i < n; i++)
+        vec_push(&req.held, (struct wire_held){held[i].lease, held[i].epoch});
+    uint64_t token = ++w->token;
+    world_begin(w, 1);
+    model_on_poll_closed(w->m,
+                         token - 1); /* no answer of the poll before is taken for this one's */
+    world_end(w);
+    str_replace(&w->last_reply, NULL);
+    world_begin(w, 0);
+    model_on_poll(w->m, a->name, &req, token);
+    world_end(w);
+    vec_free(&req.held);
+    if (w->last_reply)
+        assert_int_equal(
+            wire_poll_response_decode(w->last_reply, strlen(w->last_reply), &got, &err), 0);
+    return got;
+}
+
 void world_is(struct world *w, const char *track, const char *state, const char *code)
 {
     cleanup_free char *was = xstrdup(world_track_state(w, track));

@@ -31,6 +31,17 @@ struct wire_lease *world_lease(struct world *w, const char *board, const char *i
 void world_build(struct world *w, const char *board, const char *image, const char *content);
 /* The same; it fails. */
 void world_break(struct world *w, const char *board, const char *image, enum wire_failure kind);
+/* An agent in its session. */
+struct world_agent {
+    const char *name;
+    char session[64];
+    int64_t seq;
+};
+/* It begins one, holding `held` (NULL: nothing); whether it is told to cancel that. */
+bool world_agent_session(struct world *w, struct world_agent *a, const struct wire_lease *held);
+/* It polls in its session, holding those leases; the caller ends the answer, which is empty while the poll is open. */
+struct wire_poll_response world_agent_poll(struct world *w, struct world_agent *a,
+                                           const struct wire_lease *held, size_t n);
 /* Asserts a track's state, and its reason's code. */
 void world_is(struct world *w, const char *track, const char *state, const char *code);
 /* Asserts that its reason's text contains `text`. */

@@ -12,7 +12,12 @@ static void fake_random(void *data, void *bytes, size_t n)
 
 void world_init(struct world *w)
 {
-    *w = (struct world){.mono = 1000, .wall = 1700000000000};
+    *w = (struct world){.mono = 1000,
+                        .wall = 1700000000000,
+                        .slots = 2,
+                        .free = 2,
+                        .temperature = 40,
+                        .disk_free = (int64_t)10 << 30};
     struct farm *f = w->farm = xnew(struct farm);
     f->registry = xstrdup("r.test/osf");
     f->registry_host = xstrdup("r.test");
@@ -252,7 +257,9 @@ void world_session(struct world *w, const char *name, const char *boot, int64_t 
 {
     struct wire_session_request req = {.agent = "test", .boot = (char *)(uintptr_t)boot};
     struct wire_facts *f = &req.facts;
-    f->slots = f->cpus = 2;
+    f->slots = f->cpus = w->slots;
+    if (w->buildah)
+        wire_map_set(&f->builders, "buildah", w->buildah);
     f->memory = memory;
     if (held)
         vec_push(&req.held, (struct wire_held){held->lease, held->epoch});
@@ -265,11 +272,19 @@ void world_session(struct world *w, const char *name, const char *boot, int64_t 
         strvec_add(&f->platforms, *p);
     if (!w->platforms)
         strvec_add(&f->platforms, "linux/amd64");
+    for (const char *const *p = w->emulated; p && *p; p++)
+        strvec_add(&f->emulated, *p);
     world_begin(w, 1);
     model_on_session(w->m, name, &req, ++w->token);
     world_end(w);
     strvec_done(&f->kinds);
     strvec_done(&f->platforms);
+    strvec_done(&f->emulated);
+    VEC_FOREACH (&f->builders, builder) {
+        free(builder->key);
+        free(builder->value);
+    }
+    vec_free(&f->builders);
     vec_free(&req.held);
 }
 
@@ -315,9 +330,10 @@ struct wire_poll_response world_poll(struct world *w, const char *name)
         wire_session_response_decode(w->last_reply, strlen(w->last_reply), &answer, &err), 0);
     struct wire_poll_request req = {.session = answer.session,
                                     .seq = 1,
-                                    .free = 2,
-                                    .temperature = 40,
-                                    .disk_free = (int64_t)10 << 30};
+                                    .free = w->free,
+                                    .temperature = w->temperature,
+                                    .disk_free = w->disk_free,
+                                    .draining = w->draining};
     str_replace(&w->last_reply, NULL);
     world_begin(w, 1);
     model_on_poll(w->m, name, &req, ++w->token);

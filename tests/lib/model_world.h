@@ -17,6 +17,12 @@ struct world {
     int last_status;
     bool no_buildah;              /* of the boards that begin a session: they take no Dockerfiles */
     const char *const *platforms; /* of the boards, NULL-terminated; NULL: linux/amd64 alone */
+    const char *const *emulated;  /* what they emulate, NULL-terminated; NULL: nothing */
+    const char *buildah;          /* its version; NULL: not told */
+    int64_t slots, free;          /* that they have, and offer in a poll */
+    double temperature;           /* as they say in a poll, as the rest */
+    int64_t disk_free;
+    bool draining;
 };
 
 /* A farm with registry "r.test/osf" and linux/amd64 alone; add images with world_image, then world_start. */

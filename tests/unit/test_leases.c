@@ -6,69 +6,19 @@
 #define SOURCE "https://git.test/a.git"
 #define TRACK  "base@master"
 #define TERM   ((int64_t)90000)
-#define GIB    ((int64_t)1 << 30)
-
-struct agent {
-    const char *name;
-    char session[64];
-    uint64_t seq;
-};
-
-/* The agent begins a session, holding `held` (NULL: nothing); whether it is told to cancel something. */
-static bool begin_session(struct world *w, struct agent *a, const struct wire_lease *held)
-{
-    struct wire_session_response answer;
-    struct err err = ERR_INIT;
-    world_session(w, a->name, a->name, GIB, held);
-    assert_int_equal(
-        wire_session_response_decode(w->last_reply, strlen(w->last_reply), &answer, &err), 0);
-    snprintf(a->session, sizeof(a->session), "%s", answer.session);
-    a->seq = 0;
-    bool cancel = answer.cancel.n;
-    wire_session_response_done(&answer);
-    return cancel;
-}
-
-/* It polls in that session; the caller ends the answer, which is empty where the poll stays open. */
-static struct wire_poll_response poll_holding(struct world *w, struct agent *a,
-                                              const struct wire_lease *held)
-{
-    struct wire_poll_request req = {.session = a->session,
-                                    .seq = ++a->seq,
-                                    .free = held ? 1 : 2,
-                                    .temperature = 40,
-                                    .disk_free = 10 * GIB};
-    struct wire_poll_response got = {0};
-    struct err err = ERR_INIT;
-    if (held)
-        vec_push(&req.held, (struct wire_held){held->lease, held->epoch});
-    uint64_t token = ++w->token;
-    world_begin(w, 1);
-    model_on_poll_closed(w->m,
-                         token - 1); /* no answer of an older poll is mistaken for this one's */
-    world_end(w);
-    str_replace(&w->last_reply, NULL);
-    world_begin(w, 0);
-    model_on_poll(w->m, a->name, &req, token);
-    world_end(w);
-    vec_free(&req.held);
-    if (w->last_reply)
-        assert_int_equal(
-            wire_poll_response_decode(w->last_reply, strlen(w->last_reply), &got, &err), 0);
-    return got;
-}
 
 /* It polls, and is told of nothing. */
-static void poll_quietly(struct world *w, struct agent *a, const struct wire_lease *held)
+static void poll_quietly(struct world *w, struct world_agent *a, const struct wire_lease *held)
 {
-    struct wire_poll_response got = poll_holding(w, a, held);
+    struct wire_poll_response got = world_agent_poll(w, a, held, held != NULL);
     assert_int_equal(got.leases.n + got.cancel.n, 0);
     wire_poll_response_done(&got);
 }
 
-static struct wire_lease *take(struct world *w, struct agent *a, struct wire_poll_response *ret)
+static struct wire_lease *take(struct world *w, struct world_agent *a,
+                               struct wire_poll_response *ret)
 {
-    *ret = poll_holding(w, a, NULL);
+    *ret = world_agent_poll(w, a, NULL, 0);
     assert_int_equal(ret->leases.n, 1);
     return &ret->leases.items[0];
 }
@@ -89,27 +39,28 @@ static const struct job *job(struct world *w)
 }
 
 /* A job waits; `one` is in a session. */
-static void farm(struct world *w, struct agent *one)
+static void farm(struct world *w, struct world_agent *one)
 {
-    *one = (struct agent){.name = "one"};
+    *one = (struct world_agent){.name = "one"};
     world_init(w);
     world_image(w, "base", SOURCE, WORLD_MASTER, "./mk");
     world_start(w);
     world_board(w, "one");
-    begin_session(w, one, NULL);
+    world_agent_session(w, one, NULL);
     world_push(w, SOURCE, "c1", NULL);
 }
 
-static struct agent second(struct world *w)
+static struct world_agent second(struct world *w)
 {
-    struct agent two = {.name = "two"};
+    struct world_agent two = {.name = "two"};
     world_board(w, "two");
-    begin_session(w, &two, NULL);
+    world_agent_session(w, &two, NULL);
     return two;
 }
 
 /* The job runs on `one`; its lease was listed just now. */
-static struct wire_lease *run(struct world *w, struct agent *one, struct wire_poll_response *ret)
+static struct wire_lease *run(struct world *w, struct world_agent *one,
+                              struct wire_poll_response *ret)
 {
     farm(w, one);
     struct wire_lease *lease = take(w, one, ret);
@@ -123,7 +74,7 @@ static struct wire_lease *run(struct world *w, struct agent *one, struct wire_po
 static void test_a_lease_that_no_poll_lists_ends_after_its_term(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     const struct wire_lease *lease = run(&w, &one, &got);
     /* its board goes on polling, and lists it no more */
@@ -141,7 +92,7 @@ static void test_a_lease_that_no_poll_lists_ends_after_its_term(void **state)
 static void test_each_poll_that_lists_it_gives_a_full_term(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     const struct wire_lease *lease = run(&w, &one, &got);
     for (int i = 0; i < 5; i++) {
@@ -160,7 +111,7 @@ static void test_each_poll_that_lists_it_gives_a_full_term(void **state)
 static void test_a_stall_shifts_the_term(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     run(&w, &one, &got);
     world_wait(&w, TERM - 1);
@@ -176,7 +127,7 @@ static void test_a_stall_shifts_the_term(void **state)
 static void test_a_restart_gives_a_full_term_again(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     run(&w, &one, &got);
     world_wait(&w, TERM - 1);
@@ -193,7 +144,7 @@ static void test_a_restart_gives_a_full_term_again(void **state)
 static void test_a_granted_one_ends_after_its_term_too(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     farm(&w, &one);
     take(&w, &one, &got);
@@ -211,7 +162,7 @@ static void test_a_granted_one_ends_after_its_term_too(void **state)
 static void test_granted_and_not_in_the_next_poll_is_queued_again(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got, again;
     farm(&w, &one);
     const struct wire_lease *lease = take(&w, &one, &got);
@@ -234,7 +185,7 @@ static void test_granted_and_not_in_the_next_poll_is_queued_again(void **state)
 static void test_a_result_counts_at_the_current_epoch_alone(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     const struct wire_lease *lease = run(&w, &one, &got);
     result(&w, lease, lease->epoch - 1, 409);
@@ -249,7 +200,7 @@ static void test_a_result_counts_at_the_current_epoch_alone(void **state)
 static void test_a_result_counts_once(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     const struct wire_lease *lease = run(&w, &one, &got);
     result(&w, lease, lease->epoch, 200);
@@ -274,7 +225,7 @@ static void test_a_result_counts_once(void **state)
 static void test_a_failure_counts_once(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     const struct wire_lease *lease = run(&w, &one, &got);
     world_fail(&w, lease, WIRE_FAILURE_RECIPE);
@@ -290,7 +241,8 @@ static void test_a_failure_counts_once(void **state)
 /* ---- a board that comes back ---- */
 
 /* Its lease has ended for want of polls. */
-static struct wire_lease *lose(struct world *w, struct agent *one, struct wire_poll_response *ret)
+static struct wire_lease *lose(struct world *w, struct world_agent *one,
+                               struct wire_poll_response *ret)
 {
     struct wire_lease *lease = run(w, one, ret);
     world_wait(w, TERM);
@@ -301,11 +253,11 @@ static struct wire_lease *lose(struct world *w, struct agent *one, struct wire_p
 static void test_a_board_that_reattaches_takes_its_lease_up(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     const struct wire_lease *lease = lose(&w, &one, &got);
     int64_t epoch = job(&w)->epoch;
-    assert_false(begin_session(&w, &one, lease));
+    assert_false(world_agent_session(&w, &one, lease));
     world_is(&w, TRACK, "building", "running");
     assert_int_equal(job(&w)->epoch, epoch);
     assert_int_equal(job(&w)->losses, 0);
@@ -319,11 +271,11 @@ static void test_a_board_that_reattaches_takes_its_lease_up(void **state)
 static void test_it_does_after_a_restart(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     const struct wire_lease *lease = lose(&w, &one, &got);
     world_restart(&w);
-    assert_false(begin_session(&w, &one, lease));
+    assert_false(world_agent_session(&w, &one, lease));
     world_is(&w, TRACK, "building", "running");
     result(&w, lease, lease->epoch, 200);
     wire_poll_response_done(&got);
@@ -335,7 +287,7 @@ static void test_a_finished_result_is_taken_up(void **state)
 {
     for (int restarted = 0; restarted < 2; restarted++) {
         struct world w;
-        struct agent one;
+        struct world_agent one;
         struct wire_poll_response got;
         const struct wire_lease *lease = lose(&w, &one, &got);
         if (restarted)
@@ -353,13 +305,13 @@ static void test_a_finished_result_is_taken_up(void **state)
 static void test_what_was_granted_again_is_lost_to_the_first(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got, other;
     const struct wire_lease *lease = lose(&w, &one, &got);
-    struct agent two = second(&w);
+    struct world_agent two = second(&w);
     const struct wire_lease *next = take(&w, &two, &other);
     assert_int_equal(next->epoch, lease->epoch + 1);
-    assert_true(begin_session(&w, &one, lease)); /* it is told to cancel it */
+    assert_true(world_agent_session(&w, &one, lease)); /* it is told to cancel it */
     result(&w, lease, lease->epoch, 409);
     poll_quietly(&w, &two, next);
     world_is(&w, TRACK, "building", "running");
@@ -374,17 +326,17 @@ static void test_what_was_granted_again_is_lost_to_the_first(void **state)
 static void test_listed_and_not_current_is_cancelled(void **state)
 {
     struct world w;
-    struct agent one;
+    struct world_agent one;
     struct wire_poll_response got;
     farm(&w, &one);
     struct wire_lease *lease = take(&w, &one, &got);
     struct wire_lease stranger = {.lease = (char *)(uintptr_t) "L99", .epoch = 1};
-    struct wire_poll_response answer = poll_holding(&w, &one, &stranger);
+    struct wire_poll_response answer = world_agent_poll(&w, &one, &stranger, 1);
     assert_int_equal(answer.cancel.n, 1);
     assert_string_equal(answer.cancel.items[0], "L99");
     wire_poll_response_done(&answer);
     lease->epoch++;
-    answer = poll_holding(&w, &one, lease);
+    answer = world_agent_poll(&w, &one, lease, 1);
     assert_int_equal(answer.cancel.n, 1);
     wire_poll_response_done(&answer);
     wire_poll_response_done(&got);

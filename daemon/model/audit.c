@@ -41,7 +41,7 @@ void audit_start(struct model *m)
 {
     m->audit_next = INT64_MAX;
     for (struct repository *r = m->repositories; r; r = r->hh.next)
-        if (r->owned && (m->farm->audit_ms || r->restoring || r->adopting))
+        if (r->owned && (m->farm->audit_ms || r->restoring || r->adopting || r->asked))
             set_due(m, r, m->mono + AFTER_START_MS);
 }
 
@@ -255,6 +255,10 @@ void model_on_audited(struct model *m, const char *repository, const struct audi
         r->adopting = false;
         set_flag(m, "adopting", repository, NULL);
     }
+    if (r->asked) {
+        r->asked = false;
+        set_flag(m, "audit of", repository, NULL);
+    }
     audit_judge(m, r);
     VEC_FOREACH (&r->tracks, t)
         model_plan_later(m, *t);
@@ -303,8 +307,11 @@ int model_on_audit(struct model *m, const char *repository, struct err *err)
     if (repository && find(m, repository, &one, err) < 0)
         return err->code;
     for (struct repository *r = m->repositories; r; r = r->hh.next)
-        if (r->owned && (!one || r == one))
+        if (r->owned && (!one || r == one)) {
+            r->asked = true;
+            set_flag(m, "audit of", r->name, "asked for");
             set_due(m, r, m->mono);
+        }
     audit_timer(m);
     return 0;
 }

@@ -120,7 +120,7 @@ void model_on_base_failed(struct model *m, const char *reference, bool gone, con
     if (!b)
         return;
     b->failures++;
-    b->gone = gone;
+    b->gone = gone; /* stored by checked() */
     str_replace(&b->error, error);
     checked(m, b, model_backoff(b->failures));
     plan_dependents(m, b);

@@ -237,7 +237,7 @@ void build_sync(struct model *m, struct track *t)
         build_update_required(m, old);
         if (build_active(old)) {
             retry_in(m, old);
-            t->asked = REASON_NONE; /* what was asked for is this very build */
+            track_ask(m, t, REASON_NONE); /* what was asked for is this very build */
             return;
         }
         /* One that was given up when its track had stopped is taken up by a new one; one that a person cancelled is

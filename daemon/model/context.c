@@ -130,7 +130,10 @@ void model_on_context_failed(struct model *m, const char *source, const char *co
         return;
     c->asked = false;
     c->failures++;
-    str_replace(&c->error, error);
+    if (!str_eq(c->error, error)) { /* a start knows that nothing is to be waited for here */
+        str_replace(&c->error, error);
+        model_touch(m, c);
+    }
     if (!c->retry_due)
         vec_push(&m->unread, c);
     c->retry_due = m->mono + model_backoff(c->failures);

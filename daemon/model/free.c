@@ -98,7 +98,6 @@ static void publication_extra(struct publication *p)
 static void retention_extra(struct retention *r)
 {
     free(r->hash_key);
-    free(r->error);
 }
 
 static void board_extra(struct board *b)

@@ -249,6 +249,8 @@ static void link_repositories(struct model *m)
         cleanup_free char *adopting = xasprintf("adopting %s", image->repository);
         r->restoring = model_setting(m, restoring);
         r->adopting = model_setting(m, adopting);
+        cleanup_free char *asked = xasprintf("audit of %s", image->repository);
+        r->asked = model_setting(m, asked);
         r->listed = true;
     }
     for (struct repository *r = m->repositories; r; r = r->hh.next) {

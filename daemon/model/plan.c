@@ -108,7 +108,7 @@ static void plan_built_on(struct model *m, struct track *t)
 bool track_under_way(struct model *m, const struct track *t)
 {
     const struct publication *running = publish_running(m, t);
-    if (running && !running->failures)
+    if (running && !running->error)
         return true;
     switch (t->state) {
     case TRACK_WAITING:

@@ -409,7 +409,7 @@ void model_on_publication_step(struct model *m, int64_t publication, enum publis
     struct publication *p = publication_find(m, publication);
     if (step_is_over(m, p, step, true))
         return;
-    if (p->failures) /* the registry is there again: worth waiting for */
+    if (p->error) /* the registry is there again: worth waiting for */
         plan_repository(m, p->repository);
     p->recheck = false;
     p->failures = 0;

@@ -246,7 +246,7 @@ static bool running_is_wanted(const struct publication *p, const struct track *t
 
 static void show_publishing(struct model *m, struct track *t, const struct publication *p)
 {
-    if (p->failures)
+    if (p->error)
         track_state_set(m, t, TRACK_PUBLISHING, REASON_REGISTRY_AWAY, "%s", p->error);
     else
         track_state_set(m, t, TRACK_PUBLISHING, REASON_PUBLISHING, "generation %lld",

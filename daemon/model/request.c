@@ -32,7 +32,7 @@ static int rebuild_track(struct model *m, struct track *t, enum platform only, b
         n++;
     }
     if (n)
-        t->asked = REASON_REBUILD_ASKED;
+        track_ask(m, t, REASON_REBUILD_ASKED);
     track_wake(m, t);
     model_plan_later(m, t);
     return n;

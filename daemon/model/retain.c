@@ -402,7 +402,10 @@ void model_on_retain_failed(struct model *m, const char *repository, const char 
         model_touch(m, r);
         child_lost(m, t, digest, error);
     } else {
-        str_replace(&r->error, error);
+        if (!str_eq(r->error, error)) {
+            str_replace(&r->error, error);
+            model_touch(m, r);
+        }
         r->retry_due = m->mono + model_backoff(++r->failures);
     }
     model_plan_later(m, t);

@@ -29,7 +29,7 @@ static bool ask_for_build(struct model *m, struct track *t)
     model_plan_later(m, t);
     if (!t->current || !build_active(t->current)) {
         fresh = !t->asked;
-        t->asked = t->asked ? t->asked : REASON_RETRY_ASKED;
+        track_ask(m, t, t->asked ? t->asked : REASON_RETRY_ASKED);
         return fresh;
     }
     VEC_FOREACH (&t->current->jobs, bj) {

@@ -64,8 +64,8 @@ static const struct column context_columns[] = {
 static const struct column epoch_columns[] = {TEXT(epoch, source), TEXT(epoch, context_id),
                                               INT(epoch, time)};
 static const struct column base_columns[] = {
-    TEXT(base, reference), TEXT(base, digest),    TEXT(base, children),
-    TEXT(base, error),     INT(base, checked_at), INT(base, failures),
+    TEXT(base, reference), TEXT(base, digest),  TEXT(base, children), TEXT(base, error),
+    INT(base, checked_at), INT(base, failures), BOOL(base, gone),
 };
 static const struct column track_columns[] = {
     TEXT(track, id),
@@ -85,6 +85,7 @@ static const struct column track_columns[] = {
     INT(track, publication),
     INT(track, build),
     INT(track, wait_left),
+    ENUM(track, asked, reason_names),
 };
 static const struct column slot_columns[] = {
     TEXT(slot, track),    TEXT_AS(slot, platform_name, "platform"),
@@ -212,6 +213,7 @@ static const struct column action_columns[] = {
 static const struct column retention_columns[] = {
     TEXT(retention, repository), TEXT(retention, name),   TEXT(retention, track),
     TEXT(retention, kind),       TEXT(retention, digest), TEXT(retention, wanted),
+    TEXT(retention, error),
 };
 static const struct column past_publication_columns[] = {
     INT(publication, id),

@@ -106,7 +106,7 @@ static bool evaluate_context(struct model *m, struct slot *s)
 {
     const struct farm_image *image = s->t->image;
     const struct context *c = find_context(m, s);
-    if (!c->known && c->failures)
+    if (!c->known && c->error)
         conclude(s, SLOT_WAITING, REASON_SOURCE_AWAY, "reading %.12s of %s: %s", c->commit,
                  c->source, c->error);
     else if (!c->known)

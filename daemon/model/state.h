@@ -69,8 +69,8 @@ struct context {
     char *ref;                                 /* where the worker finds the commit; not stored */
     char *id;              /* the context id; NULL: unknown, or no such folder */
     char *dockerfile_text; /* NULL: none */
-    char *error;           /* the tree cannot be a context */
-    bool known;            /* the worker has answered for good */
+    char *error; /* the tree cannot be a context; of the last look, while it is not known */
+    bool known;  /* the worker has answered for good */
     bool exists;
     int64_t time;      /* committer time of the commit, seconds */
     int64_t size;      /* bytes of all files */
@@ -101,8 +101,8 @@ struct base {
     int64_t checked_at;
     int64_t check_due;
     int64_t failures;
-    bool asked;
     bool gone; /* the error says that there is no such thing */
+    bool asked;
     VEC(struct track *) dependents;
     char *child[PLATFORM_COUNT]; /* decoded from children */
     UT_hash_handle hh;
@@ -186,9 +186,10 @@ struct track {
     int64_t promoted;   /* id of the build that its hold lets through; 0: none */
     bool retired;       /* by a person: neither built nor an owner of tags */
     int64_t superseded; /* builds superseded in a row */
-    int64_t publication; /* id of its last verified publication; 0: none */
-    int64_t build;       /* id of its latest build; 0: none */
-    int64_t wait_left;   /* milliseconds that it still waits for ancestors; -1: not waiting */
+    int64_t publication;    /* id of its last verified publication; 0: none */
+    int64_t build;          /* id of its latest build; 0: none */
+    int64_t wait_left;      /* milliseconds that it still waits for ancestors; -1: not waiting */
+    enum reason_code asked; /* what a person asked the next build for; REASON_NONE: nothing */
     /* derived */
     const struct farm_image *image; /* NULL: gone from farm.yaml */
     struct ref *ref;
@@ -221,7 +222,6 @@ struct track {
     VEC(struct track *) waiters; /* that wait for it: see wait.c */
     bool under_way;              /* see track_under_way; as of its last plan */
     bool stopped;                /* deleted, dormant, retired, …; as of its last plan */
-    enum reason_code asked;      /* what a person asked the next build for; REASON_NONE: nothing */
     UT_hash_handle hh;
 };
 
@@ -399,13 +399,13 @@ struct retention {
     char *kind;   /* a platform, or "index" */
     char *digest; /* what it names; NULL: nothing yet, or it is not known */
     char *wanted; /* what it is to name; NULL: nothing in particular */
+    char *error;  /* of the last PUT */
     /* live */
     enum platform platform; /* PLATFORM_COUNT for indexes */
     bool asked;             /* its PUT is on its way */
     bool queued;            /* in the model's list of places to bring about */
     int64_t publication;    /* whose step its PUT is; 0: none's */
     int64_t retry_due, failures;
-    char *error; /* of the last PUT */
     char *hash_key;
     UT_hash_handle hh;
 };
@@ -417,6 +417,7 @@ struct repository {
     char *stopped;     /* why nothing is published here until a person decides; NULL: it is */
     bool restoring;    /* a person asked that its tags are put back */
     bool restore_seen; /* and an audit has said which; live */
+    bool asked;        /* a person asked for an audit, which has not been made yet */
     bool
         adopting; /* a person asked that what its tags name is taken for granted, at the next audit */
     int64_t audit_due, audit_failures; /* audit_due 0: none pending */

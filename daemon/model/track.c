@@ -177,6 +177,14 @@ void track_set_bases(struct model *m, struct track *t)
     }
 }
 
+void track_ask(struct model *m, struct track *t, enum reason_code asked)
+{
+    if (t->asked == asked)
+        return;
+    t->asked = asked;
+    model_touch(m, t);
+}
+
 void track_tell_dependents(struct model *m, struct track *t)
 {
     VEC_FOREACH (&t->claims, n)

@@ -93,7 +93,7 @@ void build_explain(struct model *m, struct track *t, struct build *b)
         b->why = told(&all);
     }
     b->why_code = t->asked ? t->asked : b->why_code;
-    t->asked = REASON_NONE;
+    track_ask(m, t, REASON_NONE);
     strvec_done(&all.texts);
     strvec_done(&all.platforms);
 }

@@ -461,7 +461,7 @@ void check_idempotent(struct sim *s, const struct command *c)
 static bool goes_on(struct sim *s, const struct track *t)
 {
     for (const struct publication *p = s->m->publications; p; p = p->hh.next)
-        if (p->state < PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) && !p->failures)
+        if (p->state < PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) && !p->error)
             return true;
     if (!t->current || !build_active(t->current) || t->state != TRACK_BUILDING)
         return false;

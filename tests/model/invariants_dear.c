@@ -46,7 +46,7 @@ static void every_object(struct model *m, struct delta *d)
     for (struct source *source = m->sources; source; source = source->hh.next)
         add_all(d, source->refs, TABLE_REF);
     for (struct context *c = m->contexts; c; c = c->hh.next)
-        if (c->known)
+        if (c->known || c->error) /* one that was never answered for is not stored */
             delta_upsert(d, TABLE_CONTEXT, c);
     add_all(d, m->epochs, TABLE_EPOCH);
     for (struct base *b = m->bases; b; b = b->hh.next)
@@ -83,19 +83,6 @@ static void objects_equal_rows(struct sim *s)
 
 /* ---- 4: another model, made from the store ---- */
 
-/* A start knows less of why something is not there, and asks again at once. */
-static bool alike(enum reason_code live, enum reason_code loaded)
-{
-    static const enum reason_code pairs[][2] = {{REASON_SOURCE_AWAY, REASON_INSPECTING},
-                                                {REASON_REGISTRY_AWAY, REASON_PUBLISHING},
-                                                {REASON_REGISTRY_AWAY, REASON_RETAINING},
-                                                {REASON_REGISTRY_AWAY, REASON_RESOLVING_BASE}};
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++)
-        if (live == pairs[i][0] && loaded == pairs[i][1])
-            return true;
-    return live == loaded;
-}
-
 static const char *compare_slots(const struct track *a, const struct track *b)
 {
     for (int p = 0; p < PLATFORM_COUNT; p++) {
@@ -104,9 +91,9 @@ static const char *compare_slots(const struct track *a, const struct track *b)
             return "the slots";
         if (!x)
             continue;
-        if (!alike(x->reason.code, y->reason.code))
+        if (x->reason.code != y->reason.code)
             return "the reason of a slot";
-        if (x->state != y->state && x->reason.code == y->reason.code)
+        if (x->state != y->state)
             return "the state of a slot";
         if (x->state == SLOT_READY && !str_eq(x->key, y->key))
             return "the key of a slot";
@@ -122,8 +109,7 @@ const char *check_compare(const struct model *a, const struct model *b)
         if (!o)
             return "a track is not there";
         const char *what = t->stopped ? NULL : compare_slots(t, o);
-        bool same = t->reason.code != o->reason.code || t->state == o->state;
-        if (!what && same && alike(t->reason.code, o->reason.code))
+        if (!what && t->reason.code == o->reason.code && t->state == o->state)
             continue;
         snprintf(text, sizeof(text), "%s: %s: %s %s (%s), loaded %s %s (%s)", t->id,
                  what ? what : "the state", track_state_names[t->state],
@@ -226,34 +212,12 @@ static void start_decides_nothing(struct sim *s, const struct turn *started)
     }
 }
 
-/* Whether a base is gone or its registry away is not stored: a start asks again at once. */
-static void tell_what_is_gone(struct model *loaded, const struct model *m)
-{
-    for (struct base *b = loaded->bases; b; b = b->hh.next) {
-        const struct base *live = NULL;
-        HASH_FIND_STR(m->bases, b->reference, live);
-        b->gone = live && live->gone;
-    }
-}
-
-/* That a look at upstream failed is not stored: a start takes it to be under way, and waits for it. */
-static bool knows_of_failures(const struct model *m)
-{
-    for (const struct context *c = m->contexts; c; c = c->hh.next)
-        if (!c->known && c->failures)
-            return true;
-    return false;
-}
-
 void inv04_store_equals_model(struct sim *s)
 {
     objects_equal_rows(s);
-    if (knows_of_failures(s->m))
-        return;
     struct turn started = {0};
     unsigned random = s->random;
     struct model *loaded = sim_load(s, true);
-    tell_what_is_gone(loaded, s->m);
     model_turn_begin(loaded, &started, s->m->mono, s->m->wall);
     model_start(loaded);
     model_turn_end(loaded);

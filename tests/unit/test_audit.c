@@ -100,6 +100,25 @@ static void test_at_a_start_at_intervals_and_on_request(void **state)
     world_done(&w);
 }
 
+static void test_one_that_was_asked_for_outlives_a_restart(void **state)
+{
+    struct world w;
+    begin(&w);
+    w.farm->audit_ms = 0; /* none of itself */
+    start(&w);
+    ask(&w);
+    assert_int_equal(asked(&w), 1);
+    world_restart(&w);
+    world_wait(&w, 20000);
+    assert_int_equal(asked(&w), 1);
+    answer(&w, "latest", HAND);
+    assert_string_equal(tag(&w, "latest")->found, HAND);
+    world_restart(&w); /* it is done */
+    world_wait(&w, 20000);
+    assert_int_equal(asked(&w), 0);
+    world_done(&w);
+}
+
 static void test_what_is_looked_at(void **state)
 {
     struct world w;
@@ -331,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_at_a_start_at_intervals_and_on_request),
+        cmocka_unit_test(test_one_that_was_asked_for_outlives_a_restart),
         cmocka_unit_test(test_what_is_looked_at),
         cmocka_unit_test(test_moved_by_hand_is_said_and_left),
         cmocka_unit_test(test_deleted_by_hand_is_said_and_left),

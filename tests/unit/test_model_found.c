@@ -1,4 +1,5 @@
 /* What random histories (tests/model) have found, in short. */
+#include "common/digest.h"
 #include "tests/lib/model_world.h"
 
 #define SOURCE "https://git.test/a.git"
@@ -140,6 +141,94 @@ static void test_a_restart_knows_who_backs_off(void **state)
     world_done(&w);
 }
 
+/* A person asks to try again what was cancelled, while the files of another commit are read: they turn out to be the
+ * same. */
+static void test_a_retry_outlives_a_restart(void **state)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    struct command_answer answer = {0};
+    struct command retry = {.verb = COMMAND_RETRY, .track = TRACK, .who = "a test"};
+    struct context_facts same = {.exists = true, .time = 1600000000, .size = 10};
+    char id[DIGEST_SIZE];
+    digest_of("c1", 2, id);
+    same.id = id;
+    one_image(&w);
+    push(&w, "c1");
+    world_begin(&w, 1);
+    assert_int_equal(model_on_cancel_build(w.m, 1, &err), 0);
+    world_end(&w);
+    world_see(&w, SOURCE, MASTER, "c2");
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "inspecting");
+    world_begin(&w, 1);
+    assert_int_equal(model_on_command(w.m, &retry, &answer, &err), 0);
+    world_end(&w);
+    assert_true(answer.changed);
+    command_answer_done(&answer);
+    world_restart(&w);
+    world_begin(&w, 1);
+    model_on_context(w.m, SOURCE, "c2", "", NULL, &same);
+    world_end(&w);
+    assert_string_equal(world_track_state(&w, TRACK), "building");
+    world_done(&w);
+}
+
+static void test_a_restart_knows_what_could_not_be_read(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_see(&w, SOURCE, MASTER, "c1");
+    world_begin(&w, 1);
+    model_on_context_failed(w.m, SOURCE, "c1", "", NULL, "no route to host");
+    world_end(&w);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "source-away");
+    world_restart(&w);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "source-away");
+    assert_int_equal(world_inspect(&w, NULL), 1); /* asked again at once */
+    assert_string_equal(world_track_state(&w, TRACK), "building");
+    world_done(&w);
+}
+
+static void test_a_restart_knows_which_base_is_gone(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "base", SOURCE, MASTER, NULL);
+    world_start(&w);
+    world_see(&w, SOURCE, MASTER, "c1");
+    world_inspect(&w, "FROM debian:12\n");
+    world_begin(&w, 1);
+    model_on_base_failed(w.m, "docker.io/library/debian:12", true, "no such tag");
+    world_end(&w);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "base-missing");
+    world_restart(&w);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "base-missing");
+    world_done(&w);
+}
+
+static void test_a_restart_knows_that_the_registry_was_away(void **state)
+{
+    struct world w;
+    one_image(&w);
+    push(&w, "c1");
+    struct wire_poll_response got = world_poll(&w, "one");
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    const struct effect *e = &w.todo.items[0];
+    while (e->kind != EFFECT_RETAIN)
+        e++;
+    world_begin(&w, 1);
+    model_on_retain_failed(w.m, e->repository, e->tags.items[0].tag, e->digest, PUBLISH_AWAY,
+                           "no route to host");
+    world_end(&w);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "registry-away");
+    world_restart(&w);
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "registry-away");
+    world_publish(&w);
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +237,10 @@ int main(void)
         cmocka_unit_test(test_a_cancelled_build_is_not_published),
         cmocka_unit_test(test_a_ref_that_comes_back_is_built),
         cmocka_unit_test(test_a_restart_knows_who_backs_off),
+        cmocka_unit_test(test_a_retry_outlives_a_restart),
+        cmocka_unit_test(test_a_restart_knows_what_could_not_be_read),
+        cmocka_unit_test(test_a_restart_knows_which_base_is_gone),
+        cmocka_unit_test(test_a_restart_knows_that_the_registry_was_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

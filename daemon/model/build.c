@@ -163,7 +163,9 @@ static void add_job(struct model *m, struct build *b, struct slot *s)
     else if (want_again(m, s->job, b->class)) {
         job_describe(m, s->job, s);
         job_want(m, s->job, b->class);
-    }
+    } else if (!*s->job->spec)
+        job_describe(m, s->job,
+                     s); /* its key came again, and the registry may have lost its output */
     bj->job = s->job;
     vec_push(&bj->job->builds, b);
     vec_push(&b->jobs, bj);

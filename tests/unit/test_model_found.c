@@ -229,6 +229,41 @@ static void test_a_restart_knows_that_the_registry_was_away(void **state)
     world_done(&w);
 }
 
+/* The output of a key that came again was collected meanwhile, and the build that wants it is let finish though inputs
+ * are newer by then: what a board has to be told of it must still be known. */
+static void test_a_key_that_came_again_is_built_again_when_it_is_lost(void **state)
+{
+    struct world w;
+    one_image(&w);
+    push(&w, "c1");
+    struct wire_poll_response got = world_poll(&w, "one");
+    cleanup_free char *key = xstrdup(got.leases.items[0].job.key);
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    push(&w, "c2");
+    push(&w, "c1");
+    push(&w, "c3"); /* superseded twice: the build of c1 may finish */
+    for (size_t i = w.todo.n; i-- > 0;) {
+        struct effect e = w.todo.items[i];
+        if (e.kind != EFFECT_RETAIN)
+            continue;
+        vec_remove(&w.todo, i);
+        world_begin(&w, 1);
+        model_on_retain_failed(w.m, e.repository, e.tags.items[0].tag, e.digest, PUBLISH_MISSING,
+                               "no such manifest");
+        world_end(&w);
+        effect_done(&e);
+    }
+    got = world_poll(&w, "one");
+    assert_int_equal(got.leases.n, 1);
+    assert_string_equal(got.leases.items[0].job.key, key);
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    assert_int_equal(world_settle(&w, NULL), 1); /* c3 */
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_a_restart_knows_what_could_not_be_read),
         cmocka_unit_test(test_a_restart_knows_which_base_is_gone),
         cmocka_unit_test(test_a_restart_knows_that_the_registry_was_away),
+        cmocka_unit_test(test_a_key_that_came_again_is_built_again_when_it_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

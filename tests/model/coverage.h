@@ -45,6 +45,7 @@
     X(DELETED_REFS, "refs deleted")                                                                \
     X(FORCED, "refs forced")                                                                       \
     X(BASES_MOVED, "outside bases moved")                                                          \
+    X(BASES_MOVED_ON, "bases that moved on while others waited")                                   \
     X(RELOADS, "reloads")                                                                          \
     X(COMMANDS, "commands taken")                                                                  \
     X(REFUSED, "commands refused")                                                                 \

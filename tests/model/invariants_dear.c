@@ -330,11 +330,9 @@ void check_before_collecting(struct sim *s)
 
 static bool reachable(struct registry_repository *r, const char *digest)
 {
-    for (const struct registry_tag *t = r->tags; t; t = t->hh.next) {
-        const struct manifest *m = registry_manifest(r, t->digest);
-        if (str_eq(t->digest, digest) || (m && strvec_has(&m->children, digest)))
+    for (const struct registry_tag *t = r->tags; t; t = t->hh.next)
+        if (str_eq(t->digest, digest)) /* an index does not keep its children: distribution#3178 */
             return true;
-    }
     return false;
 }
 

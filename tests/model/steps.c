@@ -1,4 +1,5 @@
 /* The kinds of step, and what each does: one line in the table, one function. */
+#include "daemon/model/state.h"
 #include "tests/model/check.h"
 #include "tests/model/short.h"
 
@@ -345,6 +346,58 @@ static void goes_on(struct sim *s, const struct step *st)
         go_on_so_far(s, st->c % 3 != 0);
 }
 
+/* ---- a base that moves on while what is built on it waits ---- */
+
+/* A track that something else is built on. */
+static const struct track *some_base(struct sim *s, unsigned a)
+{
+    const struct track *found = NULL;
+    unsigned n = 0;
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next) {
+        bool base = false;
+        VEC_FOREACH (&t->claims, node)
+            base = base || (t->ref && (*node)->dependents.n);
+        n += base;
+        if (base && mix2(a, n) % n == 0)
+            found = t;
+    }
+    return found;
+}
+
+/* Jobs of that image succeed; all others want for something, and back off. */
+static void only_jobs_of(struct sim *s, const char *image)
+{
+    for (unsigned i = 0; i < s->spec.n_boards; i++)
+        for (size_t k = 0; k < s->board[i].running.n; k++) {
+            const struct running *r = &s->board[i].running.items[k];
+            if (s->board[i].up && !r->ended)
+                job_ends(s, i, k, str_eq(r->image, image) ? END_SUCCESS : END_INFRA);
+        }
+}
+
+static void base_moves_on(struct sim *s, const struct step *st)
+{
+    const struct track *t = some_base(s, st->a);
+    if (!t || (s->stalled && s->busy))
+        return;
+    unsigned image = image_of_path(t->image_name), source = s->spec.image[image].source, ref = 0;
+    cleanup_free char *name = xstrdup(t->image_name);
+    while (ref + 1 < MAX_REFS && !str_eq(ref_name(ref), t->ref_name))
+        ref++;
+    sim_say(s, "%s moves on, and on", t->id);
+    for (unsigned n = 2 + st->b % 6; n > 0; n--) {
+        upstream_push(&s->source[source].up, ref, mix2(st->c, n));
+        sim_pass(s);
+        source_list(s, source, 0);
+        for (unsigned k = 0; k < 2; k++) {
+            go_on_so_far(s, false);
+            only_jobs_of(s, name);
+        }
+        go_on_so_far(s, false);
+    }
+    covered(COVERED_BASES_MOVED_ON);
+}
+
 static const struct kind {
     const char *name;
     unsigned weight;
@@ -375,6 +428,7 @@ static const struct kind {
     {"command", 5, command, short_command},
     {"wait", 8, wait},
     {"wall", 2, wall},
+    {"base-moves-on", 2, base_moves_on},
 };
 
 unsigned n_step_kinds(void)

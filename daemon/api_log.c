@@ -97,7 +97,9 @@ void api_get_log(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *key = http_call_param(call, "key");
-    int64_t last = model_last_attempt(coordinator_model(c), key), attempt, offset;
+    if (coordinator_wait(c, call))
+        return;
+    int64_t last = model_last_attempt(coordinator_look(c), key), attempt, offset;
     bool follow;
     if (last < 0) {
         api_not_found(call, "job", key);

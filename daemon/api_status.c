@@ -113,13 +113,7 @@ static json_t *render_boards(struct coordinator *c)
 
 static void get_status(struct http_call *call, void *data)
 {
-    struct rendered *r = &coordinator_api(data)->status;
-    cleanup_free char *stalled = coordinator_stalled(data);
-    if (stalled)
-        rendered_done(r); /* the store says so by itself: no event tells when it begins or ends */
-    rendered_answer(r, data, call, render_status);
-    if (stalled)
-        rendered_done(r);
+    rendered_answer(&coordinator_api(data)->status, data, call, render_status);
 }
 
 static void get_images(struct http_call *call, void *data)
@@ -140,6 +134,8 @@ static void get_boards(struct http_call *call, void *data)
 static void get_sources(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
+    if (coordinator_wait(c, call))
+        return;
     json_t *view = view_sources(coordinator_look(c)), *source;
     size_t i;
     json_array_foreach (json_object_get(view, "sources"), i, source) {
@@ -150,7 +146,7 @@ static void get_sources(struct http_call *call, void *data)
         else if (when.next_at)
             json_object_set_new(source, "next_at", json_integer(when.next_at));
     }
-    coordinator_tell(c, call, view);
+    coordinator_tell(c, call, view, coordinator_view(c));
 }
 
 /* ---- what the model knows better than the store ---- */
@@ -203,6 +199,7 @@ struct question {
     struct http_call *call; /* NULL: the client has gone */
     json_t *view;
     int64_t number;
+    uint64_t began; /* coordinator_view */
 };
 
 static void question_gone(void *ctx)
@@ -214,7 +211,7 @@ static void question_gone(void *ctx)
 static struct question *ask(struct coordinator *c, struct http_call *call, json_t *view)
 {
     struct question *q = xnew(struct question);
-    *q = (struct question){.c = c, .call = call, .view = view};
+    *q = (struct question){.c = c, .call = call, .view = view, .began = coordinator_view(c)};
     http_call_on_gone(call, question_gone, q);
     return q;
 }
@@ -224,6 +221,10 @@ static bool answerable(struct question *q, json_t *rows, const struct err *err)
 {
     if (q->call)
         http_call_on_gone(q->call, NULL, NULL);
+    if (q->call && !err && q->began != coordinator_view(q->c)) {
+        http_call_again(q->call);
+        q->call = NULL;
+    }
     if (q->call && !err)
         return true;
     if (q->call)
@@ -236,7 +237,7 @@ static bool answerable(struct question *q, json_t *rows, const struct err *err)
 
 static void answer(struct question *q, json_t *json)
 {
-    coordinator_tell(q->c, q->call, json);
+    coordinator_tell(q->c, q->call, json, q->began);
     free(q);
 }
 
@@ -254,6 +255,8 @@ static void get_track(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *id = http_call_param(call, "id");
+    if (coordinator_wait(c, call))
+        return;
     json_t *view = view_track(coordinator_look(c), id);
     if (!view) {
         api_not_found(call, "track", id);
@@ -286,7 +289,7 @@ static void get_builds(struct http_call *call, void *data)
     struct coordinator *c = data;
     int64_t limit, before;
     if (!api_query_number(call, "limit", 1, BUILDS_MAX, BUILDS_DEFAULT, &limit) ||
-        !api_query_number(call, "before", 1, INT64_MAX, 0, &before))
+        !api_query_number(call, "before", 1, INT64_MAX, 0, &before) || coordinator_wait(c, call))
         return;
     struct question *q = ask(c, call, NULL);
     q->number = limit;
@@ -307,7 +310,7 @@ static void get_actions(struct http_call *call, void *data)
     struct coordinator *c = data;
     int64_t limit, before;
     if (!api_query_number(call, "limit", 1, BUILDS_MAX, BUILDS_DEFAULT, &limit) ||
-        !api_query_number(call, "before", 1, INT64_MAX, 0, &before))
+        !api_query_number(call, "before", 1, INT64_MAX, 0, &before) || coordinator_wait(c, call))
         return;
     struct question *q = ask(c, call, NULL);
     q->number = limit;
@@ -350,6 +353,8 @@ static void get_build(struct http_call *call, void *data)
         api_not_found(call, "build", http_call_param(call, "id"));
         return;
     }
+    if (coordinator_wait(c, call))
+        return;
     struct question *q = ask(c, call, NULL);
     q->number = id;
     store_history_build(api_status_history(coordinator_api(c)), id, got_build, q);
@@ -386,6 +391,8 @@ static void get_job(struct http_call *call, void *data)
 {
     struct coordinator *c = data;
     const char *key = http_call_param(call, "key");
+    if (coordinator_wait(c, call))
+        return;
     json_t *view = view_job(coordinator_look(c), key);
     if (!view) {
         api_not_found(call, "job", key);

@@ -13,29 +13,6 @@
 #include "common/log.h"
 #include "daemon/api_status.h"
 
-/* ---- the clock that deadlines use: it stands still while the store has no room ---- */
-
-static int64_t model_now(struct coordinator *c)
-{
-    int64_t now = clock_mono_ms();
-    cleanup_free char *stalled = store_stalled(c->store);
-    if (stalled) {
-        if (!c->stall_began)
-            c->stall_began = now;
-        return c->stall_began - c->stalled_ms;
-    }
-    if (c->stall_began) {
-        c->stalled_ms += now - c->stall_began;
-        c->stall_began = 0;
-    }
-    return now - c->stalled_ms;
-}
-
-char *coordinator_stalled(struct coordinator *c)
-{
-    return store_stalled(c->store);
-}
-
 /* ---- batches ---- */
 
 static void start_effects(struct coordinator *c, struct batch *b);
@@ -44,6 +21,18 @@ static void batch_done(struct batch *b)
 {
     turn_done(&b->turn);
     vec_free(&b->replies);
+    farm_free(b->farm);
+}
+
+/* It is committed, or has nothing to commit. */
+static void batch_settled(struct coordinator *c, struct batch *b)
+{
+    if (b->farm) {
+        farm_free(c->committed_farm);
+        c->committed_farm = steal_ptr(b->farm);
+    }
+    start_effects(c, b);
+    batch_done(b);
 }
 
 static void note_tables(struct coordinator *c, const struct delta *delta)
@@ -69,8 +58,7 @@ static void on_committed(void *data, const struct err *err)
     }
     struct batch done = c->committing;
     c->committing = (struct batch){0};
-    start_effects(c, &done);
-    batch_done(&done);
+    batch_settled(c, &done);
     tell_change(c);
     commit_next(c);
 }
@@ -89,65 +77,47 @@ static void commit_next(struct coordinator *c)
         store_commit(c->store, &c->committing.turn.delta, on_committed, c);
         return;
     }
-    if (!g->turn.effects.n && !g->replies.n)
+    if (!g->turn.effects.n && !g->replies.n && !g->farm)
         return;
     struct batch now = *g;
     *g = (struct batch){0};
-    start_effects(c, &now);
-    batch_done(&now);
+    batch_settled(c, &now);
 }
 
 /* ---- turns ---- */
 
-struct model *coordinator_look(struct coordinator *c)
+void coordinator_begin(struct coordinator *c)
 {
     if (c->in_turn)
-        return c->model;
+        return;
     c->in_turn = true;
-    model_turn_begin(c->model, &c->gathering.turn, model_now(c), clock_wall_ms());
-    uv_idle_start(&c->idle,
-                  coordinator_on_idle); /* the pass must not sleep before the turn has ended */
-    return c->model;
+    model_turn_begin(c->model, &c->gathering.turn, coordinator_now(c), clock_wall_ms());
+    /* The pass must not sleep before the turn has ended. */
+    uv_idle_start(&c->idle, coordinator_on_idle);
 }
 
 struct model *coordinator_turn(struct coordinator *c)
 {
     c->acted = true;
     c->moment++;
-    return coordinator_look(c);
-}
-
-uint64_t coordinator_moment(const struct coordinator *c)
-{
-    return c->moment;
-}
-
-bool coordinator_settled(const struct coordinator *c)
-{
-    return (!c->in_turn && !store_busy(c->store) && !c->gathering.turn.delta.changes.n) ||
-           store_is_stalled(c->store);
+    coordinator_begin(c);
+    return c->model;
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct coordinator *c = timer->data;
-    cleanup_free char *stalled = store_stalled(c->store);
-    if (stalled) {
-        model_now(c);
-        uv_timer_start(timer, on_timer, 1000, 0);
-        return;
-    }
     model_on_timer(coordinator_turn(c));
 }
 
-static void arm_timer(struct coordinator *c)
+void coordinator_arm_timer(struct coordinator *c)
 {
     int64_t due = model_next_due(c->model);
-    if (due == INT64_MAX) {
+    if (due == INT64_MAX || c->stalled) {
         uv_timer_stop(&c->timer);
         return;
     }
-    int64_t delay = due - model_now(c);
+    int64_t delay = due - coordinator_now(c);
     uv_update_time(c->loop);
     uv_timer_start(&c->timer, on_timer, delay > 0 ? (uint64_t)delay : 0, 0);
 }
@@ -170,7 +140,7 @@ static void end_turn(struct coordinator *c)
     c->moment += c->acted; /* what the events led to is decided only now */
     c->acted = false;
     note_tables(c, &c->gathering.turn.delta);
-    arm_timer(c);
+    coordinator_arm_timer(c);
 }
 
 void coordinator_on_idle(uv_idle_t *idle)
@@ -266,21 +236,11 @@ void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned s
     coordinator_reply_planned(c, call, status, json, NULL);
 }
 
-void coordinator_tell(struct coordinator *c, struct http_call *call, json_t *json)
+void reply_free(struct reply *r)
 {
-    if (store_is_stalled(c->store))
-        http_respond_json(call, 200, json);
-    else
-        coordinator_reply(c, call, 200, json);
-}
-
-void coordinator_reply_text(struct coordinator *c, struct http_call *call, unsigned status,
-                            char *text, size_t n)
-{
-    coordinator_reply(c, call, status, NULL);
-    struct reply *r = c->gathering.replies.items[c->gathering.replies.n - 1];
-    r->text = text;
-    r->n = n;
+    json_decref(r->json);
+    free(r->text);
+    free(r);
 }
 
 static void send_reply(struct reply *r)
@@ -292,9 +252,7 @@ static void send_reply(struct reply *r)
         else
             http_respond_json(r->call, r->status, steal_ptr(r->json));
     }
-    json_decref(r->json);
-    free(r->text);
-    free(r);
+    reply_free(r);
 }
 
 /* ---- effects ---- */

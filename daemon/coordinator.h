@@ -46,13 +46,18 @@ int coordinator_free(struct coordinator *c);
 
 /* Begins the pass's turn, if it is not begun, and returns the model for model_on_… calls. */
 struct model *coordinator_turn(struct coordinator *c);
-/* The same for who only reads: the turn decides nothing by it. */
+/* The model for who only reads: a turn decides nothing by it. While the store has no room it is one of what is committed
+ * (committed.h), and to be had if coordinator_wait has just said so. */
 struct model *coordinator_look(struct coordinator *c);
+/* Whether a reader has to wait before coordinator_look: then its handler is called once more. */
+bool coordinator_wait(struct coordinator *c, struct http_call *call);
+/* A number that changes when the store has no room, and when it has some again: what was read before that is not to be
+ * told together with what is read after it. */
+uint64_t coordinator_view(const struct coordinator *c);
 /* A number that changes whenever what a reader sees may have changed, but for what time alone changes in reasons'
  * texts ("tried again in 5 s"). */
 uint64_t coordinator_moment(const struct coordinator *c);
-/* Whether what is read now may be told at once: all that was decided is committed, or it cannot be, for want of room.
- * Then readers are told how things stand, and not made to wait for room; changes wait. */
+/* Whether what coordinator_look shows may be told at once, since all of it is committed. */
 bool coordinator_settled(const struct coordinator *c);
 /* The model, for reading. */
 struct model *coordinator_model(struct coordinator *c);
@@ -88,11 +93,11 @@ uint64_t coordinator_token(struct coordinator *c, struct http_call *call,
 /* Answers `call` with JSON (taken over) once what it was made from is committed. */
 void coordinator_reply(struct coordinator *c, struct http_call *call, unsigned status,
                        json_t *json);
-/* Answers a reader with 200 and JSON (taken over): as coordinator_reply, but at once while there is no room. */
-void coordinator_tell(struct coordinator *c, struct http_call *call, json_t *json);
-/* As coordinator_reply with n bytes of JSON text (taken over). */
-void coordinator_reply_text(struct coordinator *c, struct http_call *call, unsigned status,
-                            char *text, size_t n);
+/* Answers a reader with 200 and JSON (taken over) once all of it is committed. If there turns out to be no room for that,
+ * its handler is called once more, to read what is committed. `view` is coordinator_view when it began to read. */
+void coordinator_tell(struct coordinator *c, struct http_call *call, json_t *json, uint64_t view);
+/* As coordinator_tell with n bytes of JSON text (taken over) that were read just now. */
+void coordinator_tell_text(struct coordinator *c, struct http_call *call, char *text, size_t n);
 
 /* Adds to an answer what its turn has planned. */
 typedef void (*coordinator_planned_fn)(struct model *m, json_t *json);

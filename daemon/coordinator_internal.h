@@ -3,6 +3,7 @@
 
 #include "common/wire.h"
 #include "daemon/audit.h"
+#include "daemon/committed.h"
 #include "daemon/coordinator.h"
 #include "daemon/gateway.h"
 #include "daemon/logs.h"
@@ -18,15 +19,19 @@ struct reply {
     char *text; /* instead of json */
     size_t n;
     coordinator_planned_fn planned; /* NULL: the answer is whole */
+    bool reader;                    /* it may as well be answered with what is committed already */
 };
+typedef VEC(struct reply *) reply_list;
 
 /* What one or more turns decided. */
 struct batch {
     struct turn turn;
-    VEC(struct reply *) replies;
+    reply_list replies;
+    struct farm *farm; /* held: what it was decided for, where that is new; else NULL */
 };
 
 struct waiting_call;
+struct parked_call;
 
 struct coordinator {
     uv_loop_t *loop;
@@ -60,7 +65,13 @@ struct coordinator {
     struct batch gathering, committing;
     bool changed[TABLE_COUNT], committing_tables[TABLE_COUNT];
     uint64_t turn_number;
+    bool stalled;  /* the store has no room: told by it */
+    uint64_t view; /* counts the beginnings and ends of stalls */
+    bool reload;   /* wanted as soon as there is room */
     int64_t stall_began, stalled_ms;
+    struct committed *committed; /* for readers in a stall; NULL until one comes */
+    struct farm *committed_farm; /* held: what is committed was decided for it */
+    struct parked_call *parked;  /* readers that wait for `committed` */
     int64_t started_at;
     uint64_t last_token;
     struct waiting_call *calls;
@@ -68,6 +79,18 @@ struct coordinator {
     void *on_change_data;
 };
 
+/* Frees a reply that will not be sent. */
+void reply_free(struct reply *r);
+/* Begins the pass's turn, if it is not begun. */
+void coordinator_begin(struct coordinator *c);
+/* The clock that deadlines use: monotonic, and standing still while the store has no room. */
+int64_t coordinator_now(const struct coordinator *c);
+/* The store has no room, or has some again. */
+void coordinator_on_stall(void *data, bool stalled);
+/* The loop's timer fires when the model is due next. */
+void coordinator_arm_timer(struct coordinator *c);
+/* Answers the readers that wait for what is committed: nobody will. */
+void coordinator_end_readers(struct coordinator *c);
 /* Ends the pass's turn. */
 void coordinator_on_check(uv_check_t *check);
 /* Stops itself. */

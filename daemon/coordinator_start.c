@@ -103,7 +103,10 @@ void coordinator_reload(struct coordinator *c)
     struct farm *farm = NULL;
     cleanup_free char *copy = NULL;
     struct err err = ERR_INIT;
-    if (c->stopping)
+    c->reload = c->stalled && !c->stopping;
+    if (c->reload)
+        log_info("reload: waits until there is room");
+    if (c->reload || c->stopping)
         return;
     if (load_farm(c, &farm, &copy, &err) < 0 ||
         registries_configure(c->registries, farm, &err) < 0) {
@@ -115,6 +118,8 @@ void coordinator_reload(struct coordinator *c)
     struct farm *old = c->farm;
     c->farm = farm;
     model_on_config(coordinator_turn(c), farm);
+    farm_free(c->gathering.farm);
+    c->gathering.farm = farm_hold(farm);
     upstream_configure(c->upstream);
     publisher_set_limit(c->publisher, farm->registry_timeout_ms);
     farm_free(old);
@@ -142,7 +147,7 @@ static int start_model(struct coordinator *c, struct err *err)
     c->model = model_new(c->farm, &hooks);
     if (store_open(path, &c->store, err) < 0 || store_load(c->store, load_row, c->model, err) < 0)
         return err->code;
-    return store_start(c->store, c->loop, err);
+    return store_start(c->store, c->loop, coordinator_on_stall, c, err);
 }
 
 /* ---- the boards' registry ---- */
@@ -340,6 +345,7 @@ int coordinator_start(uv_loop_t *loop, const struct coordinator_options *options
         return r;
     }
     keep_farm(c, copy); /* not before the store's lock: it may be another coordinator's folder */
+    c->committed_farm = farm_hold(c->farm);
     model_start(coordinator_turn(c));
     upstream_configure(c->upstream);
     *ret = c;
@@ -362,6 +368,8 @@ static void on_server_stopped(void *ctx)
     registries_free(c->registries);
     logs_free(c->logs);
     http_client_free(c->client);
+    committed_free(c->committed);
+    c->committed = NULL;
     store_close(c->store);
     c->store = NULL;
     uv_close((uv_handle_t *)&c->check, NULL);
@@ -377,6 +385,7 @@ void coordinator_stop(struct coordinator *c, int status)
     c->exit_status = status;
     uv_timer_stop(&c->timer);
     coordinator_end_polls(c);
+    coordinator_end_readers(c);
     if (c->status)
         stream_end(api_status_stream(c->status));
     if (c->server)
@@ -391,6 +400,9 @@ int coordinator_free(struct coordinator *c)
     turn_done(&c->gathering.turn);
     turn_done(&c->committing.turn);
     model_free(c->model);
+    farm_free(c->gathering.farm);
+    farm_free(c->committing.farm);
+    farm_free(c->committed_farm);
     farm_free(c->farm);
     rights_done(c);
     free(c->agent_routes);

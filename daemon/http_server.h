@@ -145,6 +145,8 @@ struct http_call_body_ops {
     /* The body is complete. Answer now or later. */
     void (*end)(struct http_call *call, void *ctx);
 };
+/* Calls the route's handler once more, for a buffered request that has not been answered. */
+void http_call_again(struct http_call *call);
 /* To be called by a streamed route's handler (unless it answers there and then). Answering before the
  * end is allowed: the rest of the body is then read and thrown away, after which the answer is sent.
  * When the client goes away in the middle, only the gone callback is called. */

@@ -371,6 +371,12 @@ enum MHD_Result call_access(void *cls, struct MHD_Connection *mhd, const char *u
     return MHD_YES;
 }
 
+void http_call_again(struct http_call *call)
+{
+    call->gone = NULL;
+    call->route->handler(call, call->listener->data);
+}
+
 void http_call_body_start(struct http_call *call, const struct http_call_body_ops *ops, void *ctx)
 {
     call->body_ops = *ops;

@@ -67,6 +67,8 @@ static void answer_now(struct rendered *r, struct http_call *call)
 void rendered_answer(struct rendered *r, struct coordinator *c, struct http_call *call,
                      rendered_fn render)
 {
+    if (coordinator_wait(c, call))
+        return;
     if (!is_fresh(r, c))
         render_again(r, c, render);
     if (!r->text)
@@ -74,7 +76,7 @@ void rendered_answer(struct rendered *r, struct coordinator *c, struct http_call
     else if (coordinator_settled(c))
         answer_now(r, call);
     else
-        coordinator_reply_text(c, call, 200, copy(r), r->n);
+        coordinator_tell_text(c, call, copy(r), r->n);
 }
 
 void rendered_done(struct rendered *r)

@@ -30,9 +30,12 @@ struct store {
     struct delta batch;
     struct err answer;
     char *stalled;
-    store_done_fn done; /* the loop's alone, like `data` and `busy` */
+    store_done_fn done; /* the loop's alone, like all below */
     void *data;
     bool busy;
+    store_stall_fn stall;
+    void *stall_data;
+    bool told_stalled; /* what `stall` was called with last */
 };
 
 /* ---- statements ---- */
@@ -155,6 +158,7 @@ static void note_stall(struct store *s, const struct err *err)
     else if (!err && s->stalled)
         log_info("store: there is room again");
     str_replace(&s->stalled, err ? err->text : NULL);
+    uv_async_send(&s->async);
     uv_mutex_unlock(&s->lock);
 }
 
@@ -207,10 +211,14 @@ static void on_async(uv_async_t *async)
 {
     struct store *s = async->data;
     uv_mutex_lock(&s->lock);
-    bool have = s->have_answer;
+    bool have = s->have_answer, stalled = s->stalled;
     struct err err = s->answer;
     s->have_answer = false;
     uv_mutex_unlock(&s->lock);
+    if (stalled != s->told_stalled) {
+        s->told_stalled = stalled;
+        s->stall(s->stall_data, stalled);
+    }
     if (!have)
         return;
     s->busy = false;
@@ -252,8 +260,7 @@ int store_open(const char *path, struct store **ret_store, struct err *err)
     return 0;
 }
 
-static int load_table(struct store *s, enum table_id id, store_row_fn row, void *data,
-                      struct err *err)
+static int load_table(sqlite3 *db, enum table_id id, store_row_fn row, void *data, struct err *err)
 {
     const struct table *t = table_of(id);
     cleanup_strbuf struct strbuf sql = {0};
@@ -261,7 +268,7 @@ static int load_table(struct store *s, enum table_id id, store_row_fn row, void 
     add_columns(&sql, t, t->n_columns, "", ", ");
     strbuf_addf(&sql, " FROM \"%s\" WHERE %s", t->name, t->load_where ? t->load_where : "1");
     sqlite3_stmt *stmt = NULL;
-    int r = prepare(s->db, strbuf_str(&sql), &stmt, err), rc = SQLITE_DONE;
+    int r = prepare(db, strbuf_str(&sql), &stmt, err), rc = SQLITE_DONE;
     struct cell *cells = xcalloc(t->n_columns, sizeof(*cells));
     while (r == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         for (size_t i = 0; i < t->n_columns; i++) {
@@ -275,27 +282,47 @@ static int load_table(struct store *s, enum table_id id, store_row_fn row, void 
         r = row(data, id, cells, err);
     }
     if (r == 0 && rc != SQLITE_DONE)
-        r = store_error(s->db, rc, err, "store: reading %s", t->name);
+        r = store_error(db, rc, err, "store: reading %s", t->name);
     free(cells);
     sqlite3_finalize(stmt);
     return r;
 }
 
-int store_load(struct store *store, store_row_fn row, void *data, struct err *err)
+static int load_all(sqlite3 *db, store_row_fn row, void *data, struct err *err)
 {
     for (int i = 0; i < TABLE_COUNT; i++) {
         const struct table *t = table_of((enum table_id)i);
         if (str_eq(t->load_where, "0"))
             continue;
-        int r = load_table(store, (enum table_id)i, row, data, err);
+        int r = load_table(db, (enum table_id)i, row, data, err);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-int store_start(struct store *store, uv_loop_t *loop, struct err *err)
+int store_load(struct store *store, store_row_fn row, void *data, struct err *err)
 {
+    return load_all(store->db, row, data, err);
+}
+
+int store_load_committed(const char *path, store_row_fn row, void *data, struct err *err)
+{
+    sqlite3 *db = NULL;
+    int r = store_connect(path, false, &db, err);
+    if (r == 0)
+        r = store_exec(db, "BEGIN", err);
+    if (r == 0)
+        r = load_all(db, row, data, err);
+    sqlite3_close(db);
+    return r;
+}
+
+int store_start(struct store *store, uv_loop_t *loop, store_stall_fn stall, void *data,
+                struct err *err)
+{
+    store->stall = stall;
+    store->stall_data = data;
     uv_async_init(loop, &store->async, on_async);
     store->async.data = store;
     int r = uv_thread_create(&store->thread, run, store);
@@ -329,14 +356,6 @@ char *store_stalled(struct store *store)
     char *copy = xstrdup(store->stalled);
     uv_mutex_unlock(&store->lock);
     return copy;
-}
-
-bool store_is_stalled(struct store *store)
-{
-    uv_mutex_lock(&store->lock);
-    bool stalled = store->stalled;
-    uv_mutex_unlock(&store->lock);
-    return stalled;
 }
 
 const char *store_path(const struct store *store)

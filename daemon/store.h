@@ -22,8 +22,15 @@ typedef int (*store_row_fn)(void *data, enum table_id table, const struct cell *
 /* Gives every row that a start needs to `row`, table by table in the order of enum table_id. Blocks. */
 int store_load(struct store *store, store_row_fn row, void *data, struct err *err);
 
+/* The same of what the database `path` has committed by now, by a connection of its own and in one transaction: for any
+ * thread, beside a store that is open. Blocks. */
+int store_load_committed(const char *path, store_row_fn row, void *data, struct err *err);
+
+/* Called when the commit under way turns out to have no room, and when there is some again. */
+typedef void (*store_stall_fn)(void *data, bool stalled);
 /* Starts the thread; callbacks run on `loop`. */
-int store_start(struct store *store, uv_loop_t *loop, struct err *err);
+int store_start(struct store *store, uv_loop_t *loop, store_stall_fn stall, void *data,
+                struct err *err);
 
 /* Called once the batch is durable, or (err->code set) when it cannot be. Runs on the loop, after store_commit
  * has returned. */
@@ -34,8 +41,6 @@ void store_commit(struct store *store, struct delta *delta, store_done_fn done, 
 bool store_busy(const struct store *store);
 /* Why the commit under way does not get through (no room), or NULL. The caller owns the answer. */
 char *store_stalled(struct store *store);
-/* Whether there is such a reason. */
-bool store_is_stalled(struct store *store);
 /* The path of its database. Borrowed. */
 const char *store_path(const struct store *store);
 

@@ -129,6 +129,11 @@ void upstream_configure(struct upstream *u)
     strvec_done(&again);
 }
 
+void upstream_pause(struct upstream *u, bool paused)
+{
+    watch_pause(u->watch, paused);
+}
+
 const char *upstream_poll_now(struct upstream *u, const char *source)
 {
     const struct farm *farm = coordinator_farm(u->c);

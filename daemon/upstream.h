@@ -14,6 +14,8 @@ int upstream_new(struct coordinator *c, struct upstream **ret, struct err *err);
 void upstream_free(struct upstream *u);
 /* The farm is new or has changed, and the model has been told: begins, changes and ends watching. */
 void upstream_configure(struct upstream *u);
+/* While they are paused, nothing new is looked for. */
+void upstream_pause(struct upstream *u, bool paused);
 
 /* Carries out an EFFECT_INSPECT, whose texts are taken over. */
 void upstream_inspect(struct upstream *u, struct effect *effect);

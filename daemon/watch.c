@@ -57,7 +57,7 @@ struct watch {
     size_t n_left;          /* sources whose memory is not freed, forgotten ones included */
     uint64_t random;
     uint64_t generation; /* of the configuration */
-    bool closing;
+    bool paused, closing;
     uv_timer_t closer;
     void (*closed)(void *userdata);
     void *closed_userdata;
@@ -276,7 +276,7 @@ static void advance(struct source *source)
         return;
     if (source->fetches.n > 0)
         start_fetch(source);
-    else if (source->poll_wanted)
+    else if (source->poll_wanted && !source->watch->paused)
         start_poll(source);
 }
 
@@ -290,6 +290,13 @@ static void due(uv_timer_t *timer)
     }
     source->poll_wanted = true;
     advance(source);
+}
+
+void watch_pause(struct watch *watch, bool paused)
+{
+    watch->paused = paused;
+    for (struct source *s = watch->sources; s && !paused; s = s->hh.next)
+        advance(s);
 }
 
 /* ---- configuration ---- */

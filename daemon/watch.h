@@ -52,6 +52,8 @@ void watch_configure(struct watch *watch, const struct watch_source *sources, si
 /* Polls a source as soon as can be; a poll under way may have missed what was just pushed, so one more
  * follows it. -ENOENT: there is no such source. */
 int watch_poll_now(struct watch *watch, const char *url);
+/* While it is paused, polls that come due wait; what is under way goes on. */
+void watch_pause(struct watch *watch, bool paused);
 /* Fetches refs into the source's mirror, which with `anew` is emptied first, after what is being done with
  * the source now. `cb` fires exactly once, not before the call has returned. -ENOENT: there is no such
  * source, and `cb` does not fire. */

@@ -171,10 +171,9 @@ static void add_publications(struct model *m, struct model_copy *copy)
         add(copy, r);
 }
 
-static void add_boards(struct model *m, struct model_copy *copy)
+void model_copy_boards(const struct model *m, struct model_copy *copy)
 {
-    for (struct board *b = m->boards; b; b = b->hh.next) {
-        add(copy, b);
+    for (const struct board *b = m->boards; b; b = b->hh.next) {
         struct copy_board now = {
             .name = xstrdup(b->name),
             .there = b->session && (b->state == BOARD_ONLINE || b->state == BOARD_DRAINING),
@@ -185,6 +184,21 @@ static void add_boards(struct model *m, struct model_copy *copy)
             .memory_free = b->memory_free,
         };
         vec_push(&copy->boards, now);
+    }
+}
+
+void model_copy_load_boards(const struct model_copy *copy, struct model *to)
+{
+    VEC_FOREACH (&copy->boards, now) {
+        struct board *b = board_find(to, now->name);
+        if (!b || !now->there)
+            continue;
+        str_replace(&b->session, "as it was");
+        b->draining = now->draining;
+        b->load = now->load;
+        b->temperature = now->temperature;
+        b->disk_free = now->disk_free;
+        b->memory_free = now->memory_free;
     }
 }
 
@@ -217,7 +231,9 @@ void model_copy_take(struct model *m, struct model_copy *ret)
     add_slots(m, ret);
     add_builds(m, ret);
     add_publications(m, ret);
-    add_boards(m, ret);
+    for (struct board *b = m->boards; b; b = b->hh.next)
+        add(ret, b);
+    model_copy_boards(m, ret);
     flush(ret);
 }
 

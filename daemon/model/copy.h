@@ -23,6 +23,10 @@ struct model_copy {
     uint64_t no_bytes, no_spec;    /* columns that are left out */
 };
 
+/* Takes only what boards said last, into an empty one. */
+void model_copy_boards(const struct model *m, struct model_copy *ret);
+/* Says in a model that has started what the copy's boards said last. */
+void model_copy_load_boards(const struct model_copy *copy, struct model *to);
 /* About how many bytes a copy has. */
 size_t model_copy_size(const struct model *m);
 /* Makes room for so many, and touches it: a third of the time that a copy takes is the kernel's, for its pages, and may

@@ -95,6 +95,11 @@ static void on_done(void *data, const struct err *err)
     *(bool *)data = true;
 }
 
+static void on_stall(void *data, bool stalled)
+{
+    fail_msg("there was room");
+}
+
 static void commit(struct store *s, uv_loop_t *loop, struct delta *d)
 {
     bool done = false;
@@ -112,7 +117,7 @@ static void test_round_trip(void **state)
     uv_loop_t loop;
     uv_loop_init(&loop);
     assert_int_equal(store_open(path, &s, &err), 0);
-    assert_int_equal(store_start(s, &loop, &err), 0);
+    assert_int_equal(store_start(s, &loop, on_stall, NULL, &err), 0);
     struct setting one = {.key = (char *)"a", .value = (char *)"1"};
     struct delta d = {0};
     delta_upsert(&d, TABLE_SETTING, &one);
@@ -144,7 +149,7 @@ static void test_references_are_checked_at_the_end(void **state)
     uv_loop_t loop;
     uv_loop_init(&loop);
     assert_int_equal(store_open(path, &s, &err), 0);
-    assert_int_equal(store_start(s, &loop, &err), 0);
+    assert_int_equal(store_start(s, &loop, on_stall, NULL, &err), 0);
     struct ref ref = {.source = (char *)"u", .name = (char *)"refs/heads/a", .commit = (char *)"c"};
     struct source source = {.url = (char *)"u"};
     struct delta d = {0};

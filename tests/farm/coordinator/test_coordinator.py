@@ -139,8 +139,8 @@ class SmallDisk:
 
 @pytest.mark.timeout(600)
 def test_no_room(farm):
-    """The store has none while a job runs, for longer than a lease's term: changes are refused, reads are answered, and
-    afterwards all goes on as if the time had stood still."""
+    """The store has none while a job runs, for longer than a lease's term: changes are refused, reads are answered with
+    what is committed, and afterwards all goes on as if the time had stood still."""
     registry, app, config = one_image(farm, "RUN for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done\n",
                                       **{"lease-term": "10s"})
     disk = SmallDisk(farm, farm.path("sheafd"), "48m")
@@ -158,10 +158,21 @@ def test_no_room(farm):
     wait_for(stalled, 30, "the store to stall", every=1)
     refused = sheafd.ctl("freeze", check=False)
     assert refused.returncode != 0 and "full" in refused.stderr
+    # The hold that found it out is decided and not committed: nobody sees it.
+    seen = [sheafd.get(path) for path in ("/v1/images", "/v1/tracks", "/v1/boards", "/v1/sources", "/v1/builds", "/v1/actions")]
+    assert seen[0]["images"] and seen[3]["sources"] and seen[5]["actions"] == []
+    track, = seen[1]["tracks"]
+    assert track["hold"] is None and track["state"] == "building", track
+    assert sheafd.get(f"/v1/tracks/{track['id']}")["hold"] is None
+    board, = seen[2]["boards"]
+    assert board["state"] == "online" and len(board["running"]) == 1 and board["disk_free"], board
+    job, = seen[4]["builds"][0]["jobs"]
+    assert job["state"] == "running" and "line 2" in sheafd.job_log(job["job"])
     time.sleep(25)
-    assert sheafd.get("/v1/images")["images"] and sheafd.get("/v1/status")["stalled"]
+    assert sheafd.get("/v1/tracks") == seen[1] and sheafd.get("/v1/status")["stalled"]
     disk.empty()
     sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 30, "room again")
+    sheafd.wait(lambda: sheafd.track("app")["hold"], 30, "the hold to be seen")
     sheafd.ctl("release", "app")
     sheafd.wait_idle(200)
     assert sheafd.track("app")["state"] == "published" and registry.digest("osf/app", "latest")

@@ -68,7 +68,8 @@ void track_set_bases(struct model *m, struct track *t);
 void track_state_set(struct model *m, struct track *t, enum track_state state,
                      enum reason_code code, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
-/* Notes what a person asks the track's next build for; REASON_NONE: that is taken up. */
+/* Notes what a person asks the track's next build for, or that it is for what the registry has lost; REASON_NONE: that
+ * is taken up. */
 void track_ask(struct model *m, struct track *t, enum reason_code asked);
 
 /* ---- discover.c ---- */

@@ -93,8 +93,11 @@ void child_lost(struct model *m, struct track *t, const char *digest, const char
             continue;
         if (s && s->state == SLOT_READY && str_eq(s->key, j->key))
             job_describe(m, j, s);
-        if (*j->spec)
-            job_want(m, j, CLASS_SOURCE);
+        if (!*j->spec)
+            continue;
+        job_want(m, j, CLASS_SOURCE);
+        if (!build_active(t->current) && !t->asked) /* a build that has ended is history */
+            track_ask(m, t, REASON_CHILD_MISSING);
     }
     model_plan_later(m, t);
 }

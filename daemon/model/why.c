@@ -69,13 +69,30 @@ static char *told(const struct telling *all)
     return b.n ? strbuf_steal(&b) : xstrdup("the set of platforms changed");
 }
 
+/* Whose output the registry has lost: what is built again though nothing changed. */
+static char *lost(const struct track *t)
+{
+    struct strbuf b = {0};
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if (s && s->state == SLOT_READY && s->job && job_under_way(s->job))
+            strbuf_addf(&b, "%s%s", b.n ? ", " : "", s->platform_name);
+    }
+    strbuf_addf(&b, "%sthe registry has lost what was built", b.n ? ": " : "");
+    return strbuf_steal(&b);
+}
+
 void build_explain(struct model *m, struct track *t, struct build *b)
 {
     const struct slot *retried = slot_to_retry(m, t);
     struct telling all = {0};
     compare_slots(m, t, &all);
     b->class = CLASS_SOURCE;
-    if (t->asked == REASON_RETRY_ASKED) {
+    if (t->asked == REASON_CHILD_MISSING && (retried || all.texts.n))
+        track_ask(m, t, REASON_NONE); /* there is more to it */
+    if (t->asked == REASON_CHILD_MISSING) {
+        b->why = lost(t);
+    } else if (t->asked == REASON_RETRY_ASKED) {
         b->class = CLASS_PERSON;
         b->why = xstrdup("a person asked to try it again");
     } else if (t->asked) {

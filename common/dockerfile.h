@@ -77,6 +77,9 @@ struct dockerfile_plan {
                    stages if need be (base.name); -1: scratch */
     int target;     /* index of the stage that is built */
     VEC(bool) used; /* a flag a stage: whether the target needs it */
+    bool
+        of_platform; /* nothing else is known of the build for another platform: a variable that tells the platform
+                         was looked at, or a FROM names one; else that needs the same */
     VEC(struct dockerfile_edit) edits; /* in the order of the text, not overlapping */
 };
 

@@ -102,8 +102,11 @@ void df_scope_set(struct df_scope *scope, const char *name, size_t n, const char
 const struct df_var *df_scope_get(const struct df_scope *scope, const char *name, size_t n)
 {
     struct df_var *var = NULL;
-    for (; scope && !var; scope = scope->parent)
+    for (; scope && !var; scope = scope->parent) {
         HASH_FIND(hh, scope->vars, name, n, var);
+        if (var && scope->ret_read)
+            *scope->ret_read = true;
+    }
     return var;
 }
 

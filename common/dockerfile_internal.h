@@ -103,6 +103,8 @@ struct df_var {
 struct df_scope {
     struct df_var *vars;
     const struct df_scope *parent; /* weak */
+    bool *
+        ret_read; /* is set when a variable of this very scope is looked up; NULL: nobody wants to know */
 };
 
 /* The longest value that is worked out; a longer one can be no part of a reference. */

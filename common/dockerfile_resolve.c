@@ -47,9 +47,9 @@ static void set_predefined(struct resolver *r)
     for (size_t s = 0; s < 2; s++) {
         for (size_t i = 0; i < sizeof(args) / sizeof(args[0]); i++) {
             char name[32];
-            int n = snprintf(name, sizeof(name), "%s%s", sides[s], args[i].name);
-            const char *given = option_arg(r->options, name, (size_t)n);
-            df_scope_set(&r->predefined, name, (size_t)n, given ? given : args[i].value, false);
+            size_t n = (size_t)(stpcpy(stpcpy(name, sides[s]), args[i].name) - name);
+            const char *given = option_arg(r->options, name, n);
+            df_scope_set(&r->predefined, name, n, given ? given : args[i].value, false);
         }
     }
 }
@@ -193,6 +193,7 @@ static int from_platform(struct resolver *r, const struct df_stage *stage,
     *ret_platform = r->options->platform;
     if (stage->platform_flag.end == stage->platform_flag.start)
         return 0;
+    r->plan.of_platform = true;
     cleanup_free char *text = NULL;
     struct err why = ERR_INIT;
     int c = expand_name(r, from, stage->platform_value, &r->global, &text, err);
@@ -422,6 +423,7 @@ static int make_plan(struct resolver *r, struct err *err)
 {
     size_t head = 0;
     set_predefined(r);
+    r->predefined.ret_read = &r->plan.of_platform;
     r->global.parent = &r->predefined;
     for (; r->dockerfile->instructions.items[head].stage < 0; head++)
         do_arg(r, &r->global, &r->dockerfile->instructions.items[head]);

@@ -89,19 +89,13 @@ void strvec_done(strvec *v)
     vec_free(v);
 }
 
-void strbuf_addn(struct strbuf *b, const void *s, size_t n)
+void strbuf_reserve(struct strbuf *b, size_t n)
 {
-    if (b->n + n + 1 > b->cap) {
-        size_t cap = b->cap ? b->cap * 2 : 64;
-        while (cap < b->n + n + 1)
-            cap *= 2;
-        b->s = xrealloc(b->s, cap, 1);
-        b->cap = cap;
-    }
-    if (n)
-        memcpy(b->s + b->n, s, n);
-    b->n += n;
-    b->s[b->n] = '\0';
+    size_t cap = b->cap ? b->cap : 64;
+    while (cap < b->n + n + 1)
+        cap *= 2;
+    b->s = xrealloc(b->s, cap, 1);
+    b->cap = cap;
 }
 
 void strbuf_add(struct strbuf *b, const char *s)

@@ -135,8 +135,18 @@ struct strbuf {
     char *s;
     size_t n, cap;
 };
+/* Makes room for `n` more bytes and the terminating NUL. */
+void strbuf_reserve(struct strbuf *b, size_t n);
 /* Appends n bytes. */
-void strbuf_addn(struct strbuf *b, const void *s, size_t n);
+static inline void strbuf_addn(struct strbuf *b, const void *s, size_t n)
+{
+    if (b->n + n + 1 > b->cap)
+        strbuf_reserve(b, n);
+    if (n)
+        memcpy(b->s + b->n, s, n);
+    b->n += n;
+    b->s[b->n] = '\0';
+}
 /* Appends a string. */
 void strbuf_add(struct strbuf *b, const char *s);
 /* Appends one byte. */

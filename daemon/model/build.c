@@ -133,7 +133,7 @@ static bool matches(const struct build *b, const struct track *t)
         bool ready = s && s->state == SLOT_READY;
         if (ready != (bj != NULL))
             return false;
-        if (bj && !str_eq(bj->job_key, s->key))
+        if (bj && (!s->job || bj->job != s->job) && !str_eq(bj->job_key, s->key))
             return false;
     }
     return true;

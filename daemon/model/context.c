@@ -2,6 +2,7 @@
  *
  *     happy path     asked -> known
  *     failure modes  the worker failed: asked again after a back-off; the tree is refused: known, with an error */
+#include "common/digest.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -70,10 +71,22 @@ struct epoch *epoch_find(const struct model *m, const char *source, const char *
     return e;
 }
 
-int64_t context_epoch(const struct model *m, const char *source, const char *context_id)
+/* An epoch is never another one's. */
+struct epoch *context_epoch(const struct model *m, struct context *c)
 {
-    const struct epoch *e = epoch_find(m, source, context_id);
-    return e ? e->time : 0;
+    if (!c->epoch && c->id)
+        c->epoch = epoch_find(m, c->source, c->id);
+    return c->epoch;
+}
+
+const char *context_dockerfile_digest(struct context *c)
+{
+    char digest[DIGEST_SIZE];
+    if (!c->dockerfile_digest) {
+        digest_of(c->dockerfile_text, strlen(c->dockerfile_text), digest);
+        c->dockerfile_digest = xstrdup(digest);
+    }
+    return c->dockerfile_digest;
 }
 
 void epoch_add(struct model *m, struct epoch *e)

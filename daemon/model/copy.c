@@ -72,7 +72,7 @@ static void add_context(struct model *m, struct model_copy *copy, struct context
         return;
     c->mark = m->visit;
     add(copy, c);
-    struct epoch *e = c->id ? epoch_find(m, c->source, c->id) : NULL;
+    struct epoch *e = context_epoch(m, c);
     if (!e || e->mark == m->visit)
         return;
     e->mark = m->visit;
@@ -96,10 +96,10 @@ bool model_copy_job(struct model *m, struct model_copy *copy, const char *key)
 bool model_copy_context(struct model *m, struct model_copy *copy, const char *source,
                         const char *commit, const char *path, const char *dockerfile)
 {
-    const struct context *c = context_find(m, source, commit, path, dockerfile);
+    struct context *c = context_find(m, source, commit, path, dockerfile);
     if (!c || !c->known)
         return false;
-    const struct epoch *e = c->id ? epoch_find(m, c->source, c->id) : NULL;
+    const struct epoch *e = context_epoch(m, c);
     add_whole(copy, &c->row);
     if (e)
         add_whole(copy, &e->row);

@@ -1,5 +1,4 @@
 /* The end of the model. */
-#include "common/dockerfile.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -35,6 +34,7 @@ static void source_extra(struct source *s)
 static void context_extra(struct context *c)
 {
     free(c->hash_key);
+    free(c->dockerfile_digest);
     free(c->ref);
 }
 
@@ -166,12 +166,13 @@ void model_free(struct model *m)
     vec_free(&m->retired_builds);
     vec_free(&m->ended_attempts);
     vec_free(&m->backing_off);
+    vec_free(&m->loaded_waiting);
+    strbuf_done(&m->key_list);
     vec_free(&m->behind);
     vec_free(&m->unread);
     vec_free(&m->stranded);
     for (int p = 0; p < PLATFORM_COUNT; p++)
         vec_free(&m->ready[p]);
     free(m->buildah);
-    dockerfile_free(m->parsed);
     free(m);
 }

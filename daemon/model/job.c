@@ -109,7 +109,7 @@ struct job *job_make(struct model *m, struct slot *s, enum build_class class)
     j->repository = xstrdup(t->image->repository);
     j->image = xstrdup(t->image_name);
     j->track = xstrdup(t->id);
-    j->inputs = xstrdup(s->inputs);
+    j->inputs = steal_ptr(s->inputs);
     j->emulated = t->image->emulated;
     j->no_cache = s->no_cache;
     j->class = class;

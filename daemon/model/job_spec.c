@@ -41,7 +41,7 @@ static void fill_recipe(struct model *m, const struct slot *s, struct wire_job *
     if (image->kind == FARM_KIND_ROOTFS) {
         w->kind = WIRE_JOB_ROOTFS;
         w->script = xstrdup(image->script);
-        w->builder = s->references.n ? xstrdup(s->references.items[0]) : NULL;
+        w->builder = s->pins.n ? xstrdup(s->pins.items[0].reference) : NULL;
         return;
     }
     w->kind = WIRE_JOB_DOCKERFILE;

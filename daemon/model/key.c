@@ -14,9 +14,8 @@
  * Written as text at once, in the form that jansson would give it (compact, UTF-8 as it is): a plan over everything
  * computes thousands of keys. */
 
-static void add_string(struct strbuf *list, const char *s)
+static void add_escaped(struct strbuf *list, const char *s)
 {
-    strbuf_addn(list, "\"", 1);
     while (*s) {
         size_t n = 0;
         while ((unsigned char)s[n] >= ' ' && s[n] != '"' && s[n] != '\\')
@@ -31,24 +30,39 @@ static void add_string(struct strbuf *list, const char *s)
             strbuf_addf(list, "\\u%04X", (unsigned)(unsigned char)*s);
         s += *s != 0;
     }
+}
+
+static void add_string(struct strbuf *list, const char *s)
+{
+    strbuf_addn(list, "\"", 1);
+    add_escaped(list, s);
     strbuf_addn(list, "\"", 1);
 }
 
-/* Begins a pair; its value follows, then a bracket. */
-static void add_name(struct strbuf *list, const char *name)
+/* A pair whose name is `kind` and `name`, and whose value is one string. */
+static void add_named(struct strbuf *list, const char *kind, const char *name, const char *value)
 {
-    strbuf_add(list, list->n > 1 ? ",[" : "[");
-    add_string(list, name);
-    strbuf_addn(list, ",", 1);
+    if (!value)
+        return;
+    strbuf_add(list, list->n > 1 ? ",[\"" : "[\"");
+    add_escaped(list, kind);
+    add_escaped(list, name);
+    strbuf_add(list, "\",\"");
+    add_escaped(list, value);
+    strbuf_add(list, "\"]");
 }
 
 static void add_text(struct strbuf *list, const char *name, const char *value)
 {
-    if (!value)
-        return;
-    add_name(list, name);
-    add_string(list, value);
-    strbuf_addn(list, "]", 1);
+    add_named(list, "", name, value);
+}
+
+/* Begins a pair of one of our own names; its value follows, then a bracket. */
+static void add_name(struct strbuf *list, const char *name)
+{
+    strbuf_add(list, list->n > 1 ? ",[\"" : "[\"");
+    strbuf_add(list, name);
+    strbuf_add(list, "\",");
 }
 
 /* A value that is JSON already. */
@@ -94,9 +108,8 @@ static void add_pairs(struct strbuf *list, const char *name, const farm_pairs *p
         sorted[i] = &pairs->items[i];
     qsort(sorted, pairs->n, sizeof(*sorted), pair_cmp);
     for (size_t i = 0; i < pairs->n; i++) {
-        cleanup_free char *key = xasprintf("%s %s", name, sorted[i]->name);
         cleanup_free char *value = slot_expand(m, s, sorted[i]->value);
-        add_text(list, key, value);
+        add_named(list, name, sorted[i]->name, value);
     }
     free(sorted);
 }
@@ -110,22 +123,20 @@ static void add_recipe(struct strbuf *list, struct model *m, const struct slot *
         return;
     }
     cleanup_free char *target = slot_expand(m, s, image->target);
-    char digest[DIGEST_SIZE];
-    digest_of(s->context->dockerfile_text, strlen(s->context->dockerfile_text), digest);
-    add_text(list, "dockerfile", digest);
+    add_text(list, "dockerfile", context_dockerfile_digest(s->context));
     add_text(list, "target", target);
 }
 
 static void add_config(struct strbuf *list, struct model *m, const struct slot *s)
 {
     const struct farm_image *image = s->t->image;
-    add_pairs(list, "argument", &image->args, m, s);
+    add_pairs(list, "argument ", &image->args, m, s);
     if (image->has_cmd)
         add_strings(list, "cmd", &image->cmd);
     if (image->has_entrypoint)
         add_strings(list, "entrypoint", &image->entrypoint);
-    add_pairs(list, "env", &image->env, m, s);
-    add_pairs(list, "label", &image->labels, m, s);
+    add_pairs(list, "env ", &image->env, m, s);
+    add_pairs(list, "label ", &image->labels, m, s);
     add_text(list, "workdir", image->workdir);
     add_text(list, "user", image->user);
     add_text(list, "test", image->test);
@@ -139,7 +150,8 @@ static void add_config(struct strbuf *list, struct model *m, const struct slot *
 
 int64_t key_epoch(struct model *m, const struct slot *s)
 {
-    return context_epoch(m, s->context->source, s->context->id);
+    const struct epoch *e = context_epoch(m, s->context);
+    return e ? e->time : 0;
 }
 
 const char *key_packing(const struct farm_image *image)
@@ -149,28 +161,54 @@ const char *key_packing(const struct farm_image *image)
     return image->compression == FARM_COMPRESSION_ZSTD ? "oci+zstd" : "oci+gzip";
 }
 
+static void make_list(struct strbuf *list, struct model *m, const struct slot *s)
+{
+    list->n = 0;
+    strbuf_add(list, "[");
+    add_literal(list, "version", "1");
+    add_text(list, "repository", s->t->image->repository);
+    add_text(list, "platform", s->platform_name);
+    add_text(list, "kind", s->t->image->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile");
+    add_recipe(list, m, s);
+    add_text(list, "context", s->context->id);
+    VEC_FOREACH (&s->pins, pin)
+        add_named(list, "base ", pin->reference, pin->content);
+    add_config(list, m, s);
+    add_integer(list, "epoch", key_epoch(m, s));
+    if (s->rebuild)
+        add_integer(list, "rebuild", s->rebuild);
+    strbuf_add(list, "]");
+}
+
+/* The job of the platform in the track's latest build: mostly it is still the one that is wanted, most of all after a
+ * start. */
+static struct job *latest_job(const struct slot *s)
+{
+    if (s->t->current)
+        VEC_FOREACH (&s->t->current->jobs, bj)
+            if ((*bj)->platform == s->platform)
+                return (*bj)->job;
+    return NULL;
+}
+
 void key_compute(struct model *m, struct slot *s)
 {
-    struct strbuf list = {0};
-    strbuf_add(&list, "[");
-    add_integer(&list, "version", 1);
-    add_text(&list, "repository", s->t->image->repository);
-    add_text(&list, "platform", s->platform_name);
-    add_text(&list, "kind", s->t->image->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile");
-    add_recipe(&list, m, s);
-    add_text(&list, "context", s->context->id);
-    VEC_FOREACH (&s->pins, pin) {
-        cleanup_free char *name = xasprintf("base %s", pin->reference);
-        add_text(&list, name, pin->content);
+    struct strbuf *list = &m->key_list;
+    make_list(list, m, s);
+    s->job = latest_job(s);
+    if (s->job && str_eq(s->job->inputs, list->s)) { /* one list has one key */
+        str_replace(&s->key, s->job->key);
+    } else {
+        char digest[DIGEST_SIZE];
+        digest_of(list->s, list->n, digest);
+        str_replace(&s->key, digest);
+        s->job = job_find(m, s->key);
     }
-    add_config(&list, m, s);
-    add_integer(&list, "epoch", key_epoch(m, s));
-    if (s->rebuild)
-        add_integer(&list, "rebuild", s->rebuild);
-    strbuf_add(&list, "]");
-    char digest[DIGEST_SIZE];
-    digest_of(list.s, list.n, digest);
-    free(s->inputs);
-    s->inputs = strbuf_steal(&list);
-    str_replace(&s->key, digest);
+    bool has = s->job && str_eq(s->job->inputs, list->s);
+    str_replace(&s->inputs, has ? NULL : list->s);
+}
+
+const char *slot_inputs(const struct slot *s)
+{
+    return s->inputs ? s->inputs : s->job->inputs;
 }

@@ -38,6 +38,8 @@ static int add_slot(struct model *m, struct slot *s)
 static int add_job(struct model *m, struct job *j)
 {
     job_add(m, j);
+    if (j->state == JOB_WANTED || j->retry_left)
+        vec_push(&m->loaded_waiting, j);
     return platform_parse(j->platform_name, &j->platform, NULL);
 }
 
@@ -271,9 +273,9 @@ static void judge_audits(struct model *m)
 /* Before planning: a failed job whose delay is not over is not tried again. */
 static void resume_waits(struct model *m)
 {
-    for (struct job *j = m->jobs; j; j = j->hh.next)
-        if (j->retry_left && (j->state == JOB_WANTED || j->state == JOB_FAILED))
-            job_resume_wait(m, j);
+    VEC_FOREACH (&m->loaded_waiting, j)
+        if ((*j)->retry_left && ((*j)->state == JOB_WANTED || (*j)->state == JOB_FAILED))
+            job_resume_wait(m, *j);
     for (struct track *t = m->tracks; t; t = t->hh.next)
         for (int p = 0; p < PLATFORM_COUNT; p++)
             if (t->slots[p])
@@ -282,10 +284,10 @@ static void resume_waits(struct model *m)
 
 static void queue_jobs(struct model *m)
 {
-    for (struct job *j = m->jobs; j; j = j->hh.next) {
-        if (j->state == JOB_WANTED && !j->retry_left)
-            schedule_add(m, j);
-    }
+    VEC_FOREACH (&m->loaded_waiting, j)
+        if ((*j)->state == JOB_WANTED && !(*j)->retry_left)
+            schedule_add(m, *j);
+    vec_free(&m->loaded_waiting);
 }
 
 static void boards_away(struct model *m)

@@ -26,8 +26,10 @@ struct context *context_find(const struct model *m, const char *source, const ch
                              const char *path, const char *dockerfile);
 /* The epoch of a context's files, or NULL. */
 struct epoch *epoch_find(const struct model *m, const char *source, const char *context_id);
-/* SOURCE_DATE_EPOCH of a context, seconds; 0 when it was never seen. */
-int64_t context_epoch(const struct model *m, const char *source, const char *context_id);
+/* The epoch of a context, NULL when its files were never seen. */
+struct epoch *context_epoch(const struct model *m, struct context *c);
+/* The digest of the text of a context's Dockerfile, which it has; borrowed. */
+const char *context_dockerfile_digest(struct context *c);
 /* Takes a loaded context into the model. */
 void context_add(struct model *m, struct context *c);
 /* Takes a loaded epoch into the model. */

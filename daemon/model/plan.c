@@ -31,9 +31,7 @@ void plan_run(struct model *m)
 
 static void evaluate_slots(struct model *m, struct track *t)
 {
-    for (int p = 0; p < PLATFORM_COUNT; p++)
-        if (t->slots[p])
-            slot_evaluate(m, t->slots[p]);
+    slots_evaluate(m, t);
     track_set_bases(m, t);
 }
 

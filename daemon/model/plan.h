@@ -18,15 +18,18 @@ struct track *wait_queued_ancestor(struct model *m, struct track *t);
 /* The ancestor is under way no more: whoever waits for it looks again. */
 void wait_over(struct model *m, struct track *ancestor);
 
-/* slot.c: evaluates what one platform of a track needs now: its context, its pins, its key. */
-void slot_evaluate(struct model *m, struct slot *s);
-/* What slot_evaluate keeps from plan to plan is of another image, commit or builder now. */
+/* slot.c: evaluates what each platform of a track needs now: its context, its pins, its key. */
+void slots_evaluate(struct model *m, struct track *t);
+/* What slots_evaluate keeps from plan to plan is of another image, commit or builder now. */
 void slot_forget(struct slot *s);
-/* Frees what slot_evaluate derived. */
+/* Frees what slots_evaluate derived. */
 void slot_done(struct slot *s);
 
-/* key.c: fills in s->key and s->inputs from what the slot was evaluated to. */
+/* key.c: fills in the key, the list of inputs and the job (NULL: none has that key yet) of a slot from what it was
+ * evaluated to. */
 void key_compute(struct model *m, struct slot *s);
+/* The list of inputs of a slot that has a key; borrowed. */
+const char *slot_inputs(const struct slot *s);
 /* key_words.c: what differs between two lists of inputs (JSON texts as in job.inputs), in words: clauses that follow
  * "built because". The caller owns the answer; NULL when nothing does. *ret_bases_alone: nothing but the content of
  * bases. */

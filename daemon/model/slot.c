@@ -4,10 +4,9 @@
  *     failure modes  the context is still being read, or an outside base looked up: waiting;
  *                    the tree is refused, the Dockerfile cannot be used, a base lacks the tag or the
  *                    platform, upstream dropped the folder: blocked; the folder never was: not offered */
-#include "common/dockerfile.h"
-#include "common/oci.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
+#include "daemon/model/recipe.h"
 #include "daemon/model/slot_text.h"
 #include "daemon/model/tagging.h"
 
@@ -17,11 +16,13 @@ char *slot_expand(struct model *m, const struct slot *s, const char *text)
 {
     if (!text)
         return NULL;
+    if (!strchr(text, '$'))
+        return xstrdup(text);
     const struct track *t = s->t;
     struct ref_reading reading = {.verdict = REF_FOLLOWED, .parsed = t->parsed_version};
-    snprintf(reading.version, sizeof(reading.version), "%s", t->version ? t->version : "");
     struct template_vars vars = track_vars(m->farm, t->image, t->ref_name, &reading, t->variant,
                                            t->ref ? t->ref->commit : NULL);
+    vars.version = t->version && *t->version ? t->version : NULL;
     vars.platform = s->platform;
     char *expanded = NULL;
     if (template_expand(text, &vars, &expanded, NULL) < 0)
@@ -57,7 +58,6 @@ void slot_done(struct slot *s)
 {
     pins_done(s);
     vec_free(&s->pins);
-    strvec_done(&s->references);
     free(s->last_from);
     free(s->parse_error);
     free(s->buildah_for);
@@ -85,8 +85,8 @@ static void conclude(struct slot *s, enum slot_state state, enum reason_code cod
 
 /* ---- the context ---- */
 
-/* The context of the commit that the ref names now. */
-static const struct context *find_context(struct model *m, struct slot *s)
+/* The context of the commit that the ref names now; `near`: that of another platform of the track, or NULL. */
+static struct context *find_context(struct model *m, struct slot *s, struct context *near)
 {
     const struct track *t = s->t;
     if (s->context && s->context->known && str_eq(s->context->commit, t->ref->commit))
@@ -95,17 +95,19 @@ static const struct context *find_context(struct model *m, struct slot *s)
     cleanup_free char *dockerfile = t->image->kind == FARM_KIND_DOCKERFILE
                                         ? slot_expand(m, s, t->image->dockerfile)
                                         : xstrdup("");
-    const struct context *c =
-        context_get(m, t->image->source, t->ref_name, t->ref->commit, path, dockerfile);
+    bool same = near && str_eq(near->path, path) && str_eq(near->dockerfile, dockerfile);
+    struct context *c =
+        same ? near
+             : context_get(m, t->image->source, t->ref_name, t->ref->commit, path, dockerfile);
     if (c != s->context)
         slot_forget(s);
     return s->context = c;
 }
 
-static bool evaluate_context(struct model *m, struct slot *s)
+static bool evaluate_context(struct model *m, struct slot *s, const struct recipe_reader *reader)
 {
     const struct farm_image *image = s->t->image;
-    const struct context *c = find_context(m, s);
+    struct context *c = find_context(m, s, reader->of);
     if (!c->known && c->error)
         conclude(s, SLOT_WAITING, REASON_SOURCE_AWAY, "reading %.12s of %s: %s", c->commit,
                  c->source, c->error);
@@ -128,134 +130,19 @@ static bool evaluate_context(struct model *m, struct slot *s)
 
 /* ---- the references of the recipe ---- */
 
-static void parse_builder(struct model *m, struct slot *s)
-{
-    if (!s->t->image->builder)
-        return;
-    cleanup_free char *text = slot_expand(m, s, s->t->image->builder);
-    struct err err = ERR_INIT;
-    cleanup_oci_reference struct oci_reference reference = {0};
-    if (oci_reference_parse(text, &reference, &err) < 0)
-        s->parse_error = xasprintf("builder: %s", err.text);
-    else
-        vec_push(&s->references, oci_reference_format(&reference));
-}
-
-/* A board builds natively, for one platform: a stage of another one has no place there. */
-static void take_references(struct slot *s, const struct dockerfile_plan *plan)
-{
-    VEC_FOREACH (&plan->references, r) {
-        if (r->platform != s->platform) {
-            s->parse_error =
-                xasprintf("line %d: %s is wanted for %s, and a board builds %s only", r->line,
-                          r->text, platform_info(r->platform)->name, s->platform_name);
-            return;
-        }
-        if (!strvec_has(&s->references, r->name))
-            strvec_add(&s->references, r->name);
-    }
-    if (plan->base >= 0)
-        str_replace(&s->last_from, plan->references.items[plan->base].name);
-}
-
-/* Fills in m->parsed. */
-static int parse_once(struct model *m, const struct context *c, struct err *err)
-{
-    if (m->parsed_of == c)
-        return 0;
-    dockerfile_free(steal_ptr(m->parsed));
-    m->parsed_of = NULL;
-    int r = dockerfile_parse(c->dockerfile_text, strlen(c->dockerfile_text), &m->parsed, err);
-    if (r == 0)
-        m->parsed_of = c;
-    return r;
-}
-
-/* Boards have builders of several versions: which of them can build it. */
-static void note_builder(struct slot *s, const struct dockerfile_feature *newest)
-{
-    str_replace(&s->buildah_for, NULL);
-    s->buildah = newest ? newest->buildah : 0;
-    if (newest)
-        s->buildah_for = xasprintf("line %d: %s", newest->line, newest->what);
-}
-
-static int resolve_dockerfile(struct model *m, struct slot *s,
-                              const struct dockerfile_options *options, struct err *err)
-{
-    cleanup_dockerfile_plan struct dockerfile_plan plan = {0};
-    int r = parse_once(m, s->context, err);
-    if (r < 0)
-        return r;
-    r = dockerfile_resolve(m->parsed, options, &plan, err);
-    if (r < 0)
-        return r;
-    take_references(s, &plan);
-    note_builder(s, dockerfile_newest_feature(m->parsed, &plan));
-    return m->buildah ? dockerfile_check_buildah(m->parsed, &plan, m->buildah, err) : 0;
-}
-
-static void parse_dockerfile(struct model *m, struct slot *s)
-{
-    const struct farm_image *image = s->t->image;
-    VEC(struct dockerfile_arg) args = {0};
-    cleanup_strvec strvec values = {0};
-    VEC_FOREACH (&image->args, pair) {
-        vec_push(&values, slot_expand(m, s, pair->value));
-        vec_push(&args, (struct dockerfile_arg){pair->name, values.items[values.n - 1]});
-    }
-    cleanup_free char *target = slot_expand(m, s, image->target);
-    struct dockerfile_options options = {
-        .args = args.items, .n_args = args.n, .platform = s->platform, .target = target};
-    struct err err = ERR_INIT;
-    if (resolve_dockerfile(m, s, &options, &err) < 0)
-        s->parse_error = xasprintf("%s: %s", s->context->dockerfile, err.text);
-    vec_free(&args);
-}
-
-/* One image that the recipe names: one of ours is never fetched from outside instead. */
-static int make_pin(struct model *m, struct slot *s, const char *reference, struct err *err)
-{
-    cleanup_oci_reference struct oci_reference parsed = {0};
-    int r = oci_reference_parse(reference, &parsed, err);
-    if (r < 0)
-        return r;
-    struct pin pin = {.reference = xstrdup(reference),
-                      .repository = oci_reference_repository(&parsed)};
-    if (!parsed.digest && model_owns(m, pin.repository))
-        pin.node = model_node(m, pin.repository, parsed.tag ? parsed.tag : "latest");
-    else
-        pin.base = base_named(m, reference);
-    vec_push(&s->pins, pin);
-    return 0;
-}
-
-static void make_pins(struct model *m, struct slot *s)
-{
-    struct err err = ERR_INIT;
-    VEC_FOREACH (&s->references, reference)
-        if (!s->parse_error && make_pin(m, s, *reference, &err) < 0)
-            s->parse_error = xstrdup(err.text);
-    s->t->rebase = true;
-}
-
 /* The pins, made once for each context and configuration: they are the track's edges even while they lead
  * nowhere, so that it is told when that changes. */
-static bool evaluate_references(struct model *m, struct slot *s)
+static bool evaluate_references(struct model *m, struct slot *s, struct recipe_reader *reader)
 {
     if (s->parsed != s->context) {
         pins_done(s);
-        strvec_done(&s->references);
         str_replace(&s->last_from, NULL);
         str_replace(&s->parse_error, NULL);
         str_replace(&s->key, NULL);
-        note_builder(s, NULL);
-        if (s->t->image->kind == FARM_KIND_ROOTFS)
-            parse_builder(m, s);
-        else
-            parse_dockerfile(m, s);
-        if (!s->parse_error)
-            make_pins(m, s);
+        str_replace(&s->buildah_for, NULL);
+        s->buildah = 0;
+        recipe_read(m, s, reader);
+        s->t->rebase = true;
         s->parsed = s->context;
     }
     if (!s->parse_error)
@@ -343,7 +230,7 @@ static bool evaluate_pins(struct model *m, struct slot *s)
 }
 
 /* Whether the slot is ready to be given a key; concludes with what is in the way otherwise. */
-static bool evaluate(struct model *m, struct slot *s)
+static bool evaluate(struct model *m, struct slot *s, struct recipe_reader *reader)
 {
     if (s->retired || !s->wanted)
         slot_forget(s);
@@ -356,31 +243,38 @@ static bool evaluate(struct model *m, struct slot *s)
                  slot_kept_child(s) ? "; its last child stays until it is retired" : "");
         return false;
     }
-    if (!evaluate_context(m, s))
+    if (!evaluate_context(m, s, reader))
         return false;
     if (!s->seen) {
         s->seen = true;
         model_touch(m, s);
     }
-    return evaluate_references(m, s) && evaluate_pins(m, s);
+    return evaluate_references(m, s, reader) && evaluate_pins(m, s);
 }
 
-void slot_evaluate(struct model *m, struct slot *s)
+static void slot_evaluate(struct model *m, struct slot *s, struct recipe_reader *reader)
 {
-    if (!evaluate(m, s)) {
+    if (!evaluate(m, s, reader)) {
         str_replace(&s->key, NULL);
         s->job = NULL;
         return;
     }
-    if (!s->key || s->keyed_rebuild != s->rebuild) {
+    if (!s->key || s->keyed_rebuild != s->rebuild)
         key_compute(m, s);
-        s->job = NULL;
-    }
-    s->keyed_rebuild = s->rebuild;
-    if (!s->job) /* jobs stay in memory: one that was found is still that of the key */
+    else if (!s->job) /* jobs stay in memory: one that was found is still that of the key */
         s->job = job_find(m, s->key);
+    s->keyed_rebuild = s->rebuild;
     if (s->job)
         job_note_builder(s->job, s);
     if (s->state != SLOT_READY)
         conclude(s, SLOT_READY, REASON_NONE, "%s", "");
+}
+
+void slots_evaluate(struct model *m, struct track *t)
+{
+    struct recipe_reader reader = {0};
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p])
+            slot_evaluate(m, t->slots[p], &reader);
+    recipe_reader_done(&reader);
 }

@@ -76,8 +76,10 @@ struct context {
     int64_t size;      /* bytes of all files */
     int64_t retry_due; /* after a failed look; 0: none pending */
     int64_t failures;
-    bool asked; /* an EFFECT_INSPECT is on its way */
-    int mark;   /* of the last copy that took it */
+    bool asked;              /* an EFFECT_INSPECT is on its way */
+    int mark;                /* of the last copy that took it */
+    char *dockerfile_digest; /* of dockerfile_text; NULL: not asked for yet */
+    struct epoch *epoch;     /* weak; NULL: not asked for yet */
     char *hash_key;
     UT_hash_handle hh;
 };
@@ -160,15 +162,15 @@ struct slot {
     bool optional;
     enum slot_state state;
     struct reason reason;
-    const struct context *context; /* kept while the ref names its commit */
-    VEC(struct pin) pins;         /* of the references; what each means is looked up in each plan */
-    strvec references;            /* of the recipe, kept for `parsed` */
-    const struct context *parsed; /* whose Dockerfile the references are of */
-    char *last_from;              /* the last stage's FROM, normalised */
+    struct context *context; /* kept while the ref names its commit */
+    VEC(struct pin) pins;    /* of the references; what each means is looked up in each plan */
+    struct context *parsed;  /* whose Dockerfile the references are of */
+    char *last_from;         /* the last stage's FROM, normalised */
     char *parse_error;
     int buildah;           /* the oldest that builds it: 1041 is 1.41; 0: every one does */
     char *buildah_for;     /* the line that wants it, and what is there; NULL: none does */
-    char *key, *inputs;    /* kept while nothing that they are made of changes */
+    char *key;             /* kept while nothing that it is made of changes */
+    char *inputs;          /* whose hash it is; NULL: the job has them (slot_inputs) */
     int64_t keyed_rebuild; /* `rebuild` as it is in the key */
     struct job *job;
 };
@@ -502,15 +504,18 @@ struct model {
     VEC(struct attempt *) ended_attempts; /* likewise */
     VEC(struct track *) plan;             /* tracks to plan in this turn */
     jobvec ready[PLATFORM_COUNT];         /* wanted jobs that wait for a board: see schedule.c */
-    jobvec backing_off;                   /* wanted and failed jobs that wait for their time */
-    VEC(struct slot *) behind;            /* slots that wait for their deadline */
-    VEC(struct retention *) unkept;       /* places that do not name yet what they should */
-    bool auditing;                        /* an EFFECT_AUDIT is under way */
-    int64_t audit_next;                   /* no audit is due before */
-    int retaining;                        /* EFFECT_RETAINs under way */
-    VEC(struct context *) unread;         /* contexts to ask for again when their time comes */
-    jobvec stranded;                      /* wanted jobs that no board that is there could run */
-    bool dispatch;                        /* a board or a job changed: try to place jobs */
+    struct strbuf key_list;               /* room of key_compute */
+    jobvec
+        loaded_waiting; /* until the start is done: jobs that were loaded wanted or with a delay */
+    jobvec backing_off; /* wanted and failed jobs that wait for their time */
+    VEC(struct slot *) behind;        /* slots that wait for their deadline */
+    VEC(struct retention *) unkept;   /* places that do not name yet what they should */
+    bool auditing;                    /* an EFFECT_AUDIT is under way */
+    int64_t audit_next;               /* no audit is due before */
+    int retaining;                    /* EFFECT_RETAINs under way */
+    VEC(struct context *) unread;     /* contexts to ask for again when their time comes */
+    jobvec stranded;                  /* wanted jobs that no board that is there could run */
+    bool dispatch;                    /* a board or a job changed: try to place jobs */
     int64_t ranked, ranked_at;        /* estimate_stamp and time of the last ranking of `ready` */
     int64_t work_sum[PLATFORM_COUNT]; /* of the slots whose work is known, and how many they are */
     int64_t work_slots[PLATFORM_COUNT];
@@ -518,11 +523,9 @@ struct model {
     int64_t fastest[PLATFORM_COUNT];     /* speed of the fastest board that is there; 0: none is */
     int64_t chains;                      /* rises whenever a length in a chain changes */
     int visit;
-    int64_t edges;                   /* rises whenever a track is built on other tags than before */
-    char *buildah;                   /* the newest that a board has; NULL: none known */
-    struct dockerfile *parsed;       /* of `parsed_of`: the platforms of a track share it */
-    const struct context *parsed_of; /* NULL: none */
-    struct turn *turn;               /* of the event being applied */
+    int64_t edges;     /* rises whenever a track is built on other tags than before */
+    char *buildah;     /* the newest that a board has; NULL: none known */
+    struct turn *turn; /* of the event being applied */
 };
 
 /* Marks the object, whose first member is a row, as changed in this turn. */

@@ -50,7 +50,7 @@ static void compare_slots(struct model *m, const struct track *t, struct telling
         const struct job *last = s->last_key ? job_find(m, s->last_key) : NULL;
         bool bases_alone = false;
         cleanup_free char *text =
-            last ? key_difference(last->inputs, s->inputs, &bases_alone) : NULL;
+            last ? key_difference(last->inputs, slot_inputs(s), &bases_alone) : NULL;
         all->first = all->first && !last;
         all->bases_alone = all->bases_alone && bases_alone;
         tell(all, last ? (text ? text : "nothing that is known") : "never built before",

@@ -107,14 +107,14 @@ static void least_example(struct world *w)
 /* The list of the slot is this one, with ' for ". */
 static void expect_list(struct world *w, const char *list, const char *key)
 {
-    cleanup_free char *text = xstrdup(slot(w)->inputs);
+    cleanup_free char *text = xstrdup(slot_inputs(slot(w)));
     for (char *c = text; *c; c++)
         if (*c == '"')
             *c = '\'';
     assert_string_equal(text, list);
     assert_string_equal(slot(w)->key, key);
     assert_string_equal(slot(w)->job->key, key);
-    assert_string_equal(slot(w)->job->inputs, slot(w)->inputs); /* stored, for "why" */
+    assert_string_equal(slot(w)->job->inputs, slot_inputs(slot(w))); /* stored, for "why" */
 }
 
 static void test_the_list_of_a_full_example(void **state)
@@ -270,12 +270,12 @@ static void test_each_setting_that_is_an_input(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct world w;
         full_example(&w);
-        cleanup_free char *key = xstrdup(slot(&w)->key), *inputs = xstrdup(slot(&w)->inputs);
+        cleanup_free char *key = xstrdup(slot(&w)->key), *inputs = xstrdup(slot_inputs(slot(&w)));
         cases[i].change(world_find_image(&w, "app"));
         world_reload(&w);
         if (world_asked(&w, EFFECT_INSPECT)) /* another Dockerfile, or none, is asked for */
             push_files(&w, "a1", FILES, NULL, 1600000000);
-        cleanup_free char *names = differing(inputs, slot(&w)->inputs);
+        cleanup_free char *names = differing(inputs, slot_inputs(slot(&w)));
         assert_string_equal(names, cases[i].inputs);
         assert_string_not_equal(slot(&w)->key, key);
         assert_string_equal(world_text(&w, APP, "why", "code"), "input-changed");
@@ -293,7 +293,7 @@ static void test_each_input_that_no_setting_is(void **state)
                               "base r.test/osf/base:latest", "base docker.io/library/debian:12",
                               "rebuild"};
     for (int i = 0; i < 5; i++) {
-        cleanup_free char *key = xstrdup(slot(&w)->key), *inputs = xstrdup(slot(&w)->inputs);
+        cleanup_free char *key = xstrdup(slot(&w)->key), *inputs = xstrdup(slot_inputs(slot(&w)));
         if (i == 0) { /* files that were never seen have their own date */
             push_files(&w, "a2", OTHER, TEXT, 1600000001);
         } else if (i == 1) {
@@ -306,7 +306,7 @@ static void test_each_input_that_no_setting_is(void **state)
             push_files(&w, "a4", OTHER, TEXT, 1700000000);
             world_settle(&w, NULL);
             str_replace(&key, slot(&w)->key);
-            str_replace(&inputs, slot(&w)->inputs);
+            str_replace(&inputs, slot_inputs(slot(&w)));
             world_wait(&w, w.farm->base_poll_ms);
             resolve(&w, NEWER);
         } else {
@@ -314,7 +314,7 @@ static void test_each_input_that_no_setting_is(void **state)
             assert_int_equal(model_on_rebuild(w.m, APP, NULL, false, &err), 0);
             world_end(&w);
         }
-        cleanup_free char *names = differing(inputs, slot(&w)->inputs);
+        cleanup_free char *names = differing(inputs, slot_inputs(slot(&w)));
         assert_string_equal(names, expected[i]);
         assert_string_not_equal(slot(&w)->key, key);
         assert_int_equal(world_settle(&w, NULL), 1);
@@ -335,14 +335,14 @@ static void test_script_variant_and_platform(void **state)
     world_start(&w);
     push_files(&w, "a1", FILES, NULL, 1600000000);
     const struct track *a = track_find(w.m, "app@master:a"), *b = track_find(w.m, "app@master:b");
-    cleanup_free char *inputs = xstrdup(a->slots[PLATFORM_AMD64]->inputs);
-    cleanup_free char *variant = differing(inputs, b->slots[PLATFORM_AMD64]->inputs);
-    cleanup_free char *platform = differing(inputs, a->slots[PLATFORM_ARM64]->inputs);
+    cleanup_free char *inputs = xstrdup(slot_inputs(a->slots[PLATFORM_AMD64]));
+    cleanup_free char *variant = differing(inputs, slot_inputs(b->slots[PLATFORM_AMD64]));
+    cleanup_free char *platform = differing(inputs, slot_inputs(a->slots[PLATFORM_ARM64]));
     assert_string_equal(variant, "variant");
     assert_string_equal(platform, "platform");
     str_replace(&world_find_image(&w, "app")->script, "./mk --more");
     world_reload(&w);
-    cleanup_free char *script = differing(inputs, a->slots[PLATFORM_AMD64]->inputs);
+    cleanup_free char *script = differing(inputs, slot_inputs(a->slots[PLATFORM_AMD64]));
     assert_string_equal(script, "script");
     world_done(&w);
 }
@@ -353,7 +353,7 @@ static void test_what_is_not_in_it_builds_nothing(void **state)
 {
     struct world w;
     full_example(&w);
-    cleanup_free char *key = xstrdup(slot(&w)->key), *inputs = xstrdup(slot(&w)->inputs);
+    cleanup_free char *key = xstrdup(slot(&w)->key), *inputs = xstrdup(slot_inputs(slot(&w)));
     struct farm_image *app = world_find_image(&w, "app");
     app->timeout_ms = 1;
     app->priority = 100;
@@ -371,7 +371,7 @@ static void test_what_is_not_in_it_builds_nothing(void **state)
     world_board(&w, "two");                        /* another board, with another buildah */
     push_files(&w, "a2", FILES, TEXT, 1700000000); /* another commit with the same files */
     assert_int_equal(world_settle(&w, NULL), 0);
-    assert_string_equal(slot(&w)->inputs, inputs);
+    assert_string_equal(slot_inputs(slot(&w)), inputs);
     assert_string_equal(slot(&w)->key, key);
     world_is(&w, APP, "published", "published");
     /* and what the farm's order of names is does not matter */

@@ -54,8 +54,7 @@ bool coordinator_wait(struct coordinator *c, struct http_call *call);
 /* A number that changes when the store has no room, and when it has some again: what was read before that is not to be
  * told together with what is read after it. */
 uint64_t coordinator_view(const struct coordinator *c);
-/* A number that changes whenever what a reader sees may have changed, but for what time alone changes in reasons'
- * texts ("tried again in 5 s"). */
+/* A number that changes whenever what a reader sees may have changed: no text counts seconds. */
 uint64_t coordinator_moment(const struct coordinator *c);
 /* Whether what coordinator_look shows may be told at once, since all of it is committed. */
 bool coordinator_settled(const struct coordinator *c);

@@ -6,8 +6,6 @@
 #include <inttypes.h>
 #include <sys/mman.h>
 
-/* Some reasons' texts count seconds. */
-#define FRESH_MS 1000
 /* Larger texts are sent by sendfile: copying them is most of what an answer costs. */
 #define BY_FILE_MIN 16384
 
@@ -15,7 +13,7 @@ static const char now_member[] = "\"now_at\":";
 
 static bool is_fresh(const struct rendered *r, const struct coordinator *c)
 {
-    return r->text && r->moment == coordinator_moment(c) && clock_mono_ms() - r->made_ms < FRESH_MS;
+    return r->text && r->moment == coordinator_moment(c);
 }
 
 static void render_again(struct rendered *r, struct coordinator *c, rendered_fn render)
@@ -30,7 +28,6 @@ static void render_again(struct rendered *r, struct coordinator *c, rendered_fn 
     const char *now = strstr(r->text, now_member);
     r->now = now ? (size_t)(now - r->text) + strlen(now_member) : 0;
     r->moment = coordinator_moment(c);
-    r->made_ms = clock_mono_ms();
 }
 
 static char *copy(const struct rendered *r)

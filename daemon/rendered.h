@@ -9,7 +9,6 @@ struct rendered {
     int fd;     /* the same bytes in memory that the kernel sends without copying; -1 or 0: none */
     size_t now; /* where the digits of now_at stand in it; 0: nowhere */
     uint64_t moment; /* coordinator_moment, when it was made */
-    int64_t made_ms; /* monotonic */
 };
 
 /* Makes what is shown; the reference is the caller's. */

@@ -415,9 +415,8 @@ void schedule_run(struct model *m)
 void schedule_why(struct model *m, const struct job *j, struct reason *ret)
 {
     if (j->retry_due) { /* until its timer has put it back in the queue */
-        int64_t left = j->retry_due > m->mono ? j->retry_due - m->mono : 0;
-        reason_set(ret, REASON_BACKING_OFF, "%s; tried again in %" PRId64 " s",
-                   j->reason ? j->reason : "failed", (left + 999) / 1000);
+        reason_set(ret, REASON_BACKING_OFF, "%s; tried again after %" PRId64 " s",
+                   j->reason ? j->reason : "failed", model_backoff(j->infra_failures) / 1000);
         return;
     }
     cleanup_strbuf struct strbuf busy = {0};

@@ -559,7 +559,7 @@ static const struct example {
      "linux/amd64: no board offers linux/amd64"},
     {the_board_is_away, APP, "building", TRACK, "boards-busy", "linux/amd64: board one is offline"},
     {a_mirror_was_away, APP, "building", TRACK, "backing-off",
-     "linux/amd64: it broke; tried again in 5 s"},
+     "linux/amd64: it broke; tried again after 5 s"},
     {a_board_builds_it, APP, "building", TRACK, "running", "linux/amd64 on one"},
     {its_child_has_no_place_yet, APP, "publishing", TRACK, "retaining",
      "the registry is told to keep linux/amd64"},

@@ -102,6 +102,7 @@ static void ref_changed(struct model *m, const struct ref *r, bool moved)
         if (t->deleted != r->deleted) {
             t->deleted = r->deleted;
             model_touch(m, t);
+            track_tell_dependents(m, t); /* who waits for its tags may wake it, dormant as it is */
         }
         if (moved && t->dormant)
             track_wake(m, t);

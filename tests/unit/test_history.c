@@ -195,6 +195,28 @@ static void test_a_dormant_one_wakes_for_a_dependent_and_no_other_does(void **st
     world_done(&w);
 }
 
+/* What a dependent waits for was deleted, and is back as it was: moved it has not. */
+static void test_one_that_comes_back_wakes_for_a_dependent(void **state)
+{
+    struct world w;
+    const char *dockerfile = "FROM r.test/osf/tool:1.0.0\n";
+    begin(&w);
+    world_image(&w, "app", "https://git.test/b.git", "refs/heads/master", NULL);
+    start(&w);
+    see(&w, REFS(TAG("1.0.0"), TAG("1.1.0")));
+    see(&w, REFS(TAG("1.1.0")));
+    see(&w, REFS(TAG("1.1.0")));
+    world_see(&w, "https://git.test/b.git", "refs/heads/master", "b1");
+    world_inspect(&w, dockerfile);
+    assert_string_equal(world_track_state(&w, "app@master"), "blocked");
+    assert_string_equal(world_track_state(&w, "tool@v1.0.0"), "deleted");
+    see(&w, REFS(TAG("1.0.0"), TAG("1.1.0")));
+    assert_string_equal(awake(&w), "1.0.0 1.1.0");
+    world_settle(&w, dockerfile);
+    assert_string_equal(world_track_state(&w, "app@master"), "published");
+    world_done(&w);
+}
+
 static void test_what_a_dependent_needs_does_not_sleep(void **state)
 {
     struct world w;
@@ -265,6 +287,7 @@ int main(void)
         cmocka_unit_test(test_maintain_keeps_the_highest_of_a_series),
         cmocka_unit_test(test_a_dormant_one_wakes_when_it_moves_and_on_request),
         cmocka_unit_test(test_a_dormant_one_wakes_for_a_dependent_and_no_other_does),
+        cmocka_unit_test(test_one_that_comes_back_wakes_for_a_dependent),
         cmocka_unit_test(test_what_a_dependent_needs_does_not_sleep),
         cmocka_unit_test(test_versions_made_stricter_stop_and_keep_the_tags),
         cmocka_unit_test(test_a_reload_waits_for_the_new_patterns_listing),

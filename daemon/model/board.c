@@ -93,15 +93,28 @@ static void decode_facts(struct board *b, const struct wire_facts *facts)
         strvec_add(&b->labels, *label);
 }
 
-/* What the newest builder at hand cannot parse is refused before dispatch. */
-static void note_buildah(struct model *m, const char *version)
+/* The newest version of buildah that a board has; NULL: none is known. */
+static const char *newest_buildah(const struct model *m)
 {
-    struct version ours, theirs;
-    if (!version || version_parse(version, &theirs) < 0)
+    const char *newest = NULL;
+    struct version best = {0}, this;
+    for (const struct board *b = m->boards; b; b = b->hh.next) {
+        if (!b->buildah_version || version_parse(b->buildah_version, &this) < 0 ||
+            (newest && version_cmp(&this, &best) <= 0))
+            continue;
+        newest = b->buildah_version;
+        best = this;
+    }
+    return newest;
+}
+
+/* What the newest builder at hand cannot parse is refused before dispatch. */
+static void note_buildah(struct model *m)
+{
+    const char *newest = newest_buildah(m);
+    if (str_eq(newest, m->buildah))
         return;
-    if (m->buildah && version_parse(m->buildah, &ours) == 0 && version_cmp(&theirs, &ours) <= 0)
-        return;
-    str_replace(&m->buildah, version);
+    str_replace(&m->buildah, newest);
     for (struct track *t = m->tracks; t; t = t->hh.next)
         for (int p = 0; p < PLATFORM_COUNT; p++)
             if (t->slots[p])
@@ -117,7 +130,8 @@ void board_decode(struct model *m, struct board *b)
     decode_facts(b, &facts);
     const char *buildah = wire_map_get(&facts.builders, "buildah");
     b->buildah = buildah ? dockerfile_buildah_number(buildah) : INT_MAX;
-    note_buildah(m, buildah);
+    str_replace(&b->buildah_version, buildah);
+    note_buildah(m);
     wire_facts_done(&facts);
 }
 

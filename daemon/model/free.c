@@ -81,7 +81,6 @@ static void track_extra(struct track *t)
 static void job_extra(struct job *j)
 {
     strvec_done(&j->pins);
-    free(j->buildah_for);
     vec_free(&j->builds);
 }
 
@@ -102,6 +101,7 @@ static void retention_extra(struct retention *r)
 
 static void board_extra(struct board *b)
 {
+    free(b->buildah_version);
     free(b->session);
     strvec_done(&b->labels);
     strvec_done(&b->unknown);

@@ -90,12 +90,13 @@ void job_forget_spec(struct model *m, struct job *j)
     model_touch(m, j);
 }
 
-void job_note_builder(struct job *j, const struct slot *s)
+void job_note_builder(struct model *m, struct job *j, const struct slot *s)
 {
-    if (j->buildah == s->buildah)
+    if (j->buildah == s->buildah && str_eq(j->buildah_for, s->buildah_for))
         return;
     j->buildah = s->buildah;
     str_replace(&j->buildah_for, s->buildah_for);
+    model_touch(m, j);
 }
 
 struct job *job_make(struct model *m, struct slot *s, enum build_class class)
@@ -116,7 +117,7 @@ struct job *job_make(struct model *m, struct slot *s, enum build_class class)
     j->state = JOB_WANTED;
     j->wanted_at = m->wall;
     job_describe(m, j, s);
-    job_note_builder(j, s);
+    job_note_builder(m, j, s);
     job_add(m, j);
     schedule_add(m, j);
     return j;

@@ -114,8 +114,8 @@ struct job *job_find(const struct model *m, const char *key);
 /* No build wants the settled job any more: forgets what a board is told of it. A slot that gets its key again says it
  * anew (job_describe) before it is wanted. */
 void job_forget_spec(struct model *m, struct job *j);
-/* Which builders can build it: what the slot's Dockerfile says. Not stored. */
-void job_note_builder(struct job *j, const struct slot *s);
+/* Which builders can build it: what the slot's Dockerfile says. */
+void job_note_builder(struct model *m, struct job *j, const struct slot *s);
 /* Makes the job of a slot, wanted. */
 struct job *job_make(struct model *m, struct slot *s, enum build_class class);
 /* Whether a job may go from one state to the other. */

@@ -134,6 +134,8 @@ static const struct column job_columns[] = {
     ENUM(job, class, build_class_names),
     INT(job, failures),
     TEXT(job, suspect),
+    INT(job, buildah),
+    TEXT(job, buildah_for),
 };
 static const struct column attempt_columns[] = {
     INT(attempt, id),

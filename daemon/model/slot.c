@@ -265,7 +265,7 @@ static void slot_evaluate(struct model *m, struct slot *s, struct recipe_reader 
         s->job = job_find(m, s->key);
     s->keyed_rebuild = s->rebuild;
     if (s->job)
-        job_note_builder(s->job, s);
+        job_note_builder(m, s->job, s);
     if (s->state != SLOT_READY)
         conclude(s, SLOT_READY, REASON_NONE, "%s", "");
 }

@@ -256,14 +256,14 @@ struct job {
     int64_t wanted_at, started_at, finished_at, duration_ms;
     int64_t attempt; /* id of the last attempt; 0: none */
     enum build_class class;
+    int64_t buildah;   /* the oldest that builds it, as its slots have had it: see struct slot */
+    char *buildah_for; /* NULL: every one does */
     /* live */
     enum platform platform;
     int64_t retry_due;
     int64_t queued_at; /* monotonic */
     int64_t order;     /* its place in the queue: the lowest goes first */
     bool queued;
-    int buildah; /* as its slots have it */
-    char *buildah_for;
     bool stranded;        /* queued, but no board that is there could run it */
     strvec pins;          /* digests that it needs of registries, while `pinning` */
     bool pinning;         /* they are kept for it: it is under way */
@@ -449,7 +449,8 @@ struct board {
     char *session;
     bool native[PLATFORM_COUNT], emulated[PLATFORM_COUNT];
     bool kind_rootfs, kind_dockerfile;
-    int buildah; /* 1028 is 1.28; INT_MAX: not told */
+    int buildah;           /* 1028 is 1.28; INT_MAX: not told */
+    char *buildah_version; /* NULL: not told */
     strvec labels;
     int64_t slots, memory;
     int64_t seq, agent_free, disk_free, memory_free;

@@ -265,6 +265,48 @@ static void test_it_goes_to_a_board_whose_buildah_can(void **state)
     world_done(&w);
 }
 
+/* Nor is it offered one after a restart, when the job is of a build that may finish though its inputs are newer. */
+static void test_a_restart_knows_which_buildah_it_needs(void **state)
+{
+    struct world w;
+    farm(&w, NULL);
+    w.buildah = "1.41.0";
+    world_board(&w, "two");
+    world_board(&w, "one");
+    int64_t free = w.free;
+    w.free = 0; /* they are busy */
+    world_push(&w, SOURCE, "c1", LINK);
+    world_push(&w, SOURCE, "c2", LINK);
+    world_push(&w, SOURCE, "c3", LINK);
+    world_push(&w, SOURCE, "c4", "FROM scratch\nCOPY / /\n");
+    world_restart(&w);
+    w.free = free;
+    w.buildah = "1.28.2"; /* one was installed anew */
+    world_session(&w, "one", "two", (int64_t)1 << 30, NULL);
+    assert_int_equal(offered(&w), 0);
+    w.buildah = "1.41.0";
+    world_session(&w, "two", "two", (int64_t)1 << 30, NULL);
+    world_build(&w, "two", "app", "x"); /* c3 */
+    world_done(&w);
+}
+
+/* The board with the newest buildah has an older one now. */
+static void test_what_the_boards_have_can_become_older(void **state)
+{
+    struct world w;
+    farm(&w, NULL);
+    w.buildah = "1.41.0";
+    world_board(&w, "one");
+    world_push(&w, SOURCE, "c1", LINK);
+    world_is(&w, TRACK, "building", "boards-busy");
+    w.buildah = "1.28.2";
+    world_session(&w, "one", "two", (int64_t)1 << 30, NULL);
+    world_is(&w, TRACK, "blocked", "dockerfile");
+    world_restart(&w);
+    world_is(&w, TRACK, "blocked", "dockerfile");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +317,8 @@ int main(void)
         cmocka_unit_test(test_live_leases_are_taken_off),
         cmocka_unit_test(test_what_is_beyond_the_newest_buildah_is_refused),
         cmocka_unit_test(test_it_goes_to_a_board_whose_buildah_can),
+        cmocka_unit_test(test_a_restart_knows_which_buildah_it_needs),
+        cmocka_unit_test(test_what_the_boards_have_can_become_older),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

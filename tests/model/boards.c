@@ -15,12 +15,18 @@ void boards_init(struct sim *s)
         struct board_sim *b = &s->board[i];
         b->name = board_name(i);
         b->native = i == 0 ? 1 : 1 + rng_below(&r, 7);
+        if (i == 0 && mix2(s->spec.seed, 91) % 2)
+            b->native = 7; /* else hardly anything of most farms is published */
+        b->buildah = (unsigned)(mix3(s->spec.seed, i, 92) % 6);
         b->emulated = rng_one_in(&r, 4) ? 7 & ~b->native : 0;
         b->slots = 1 + rng_below(&r, 2);
         b->bad = i > 0 && rng_one_in(&r, 5);
         b->memory = (int64_t)(1 + rng_below(&r, 2)) << 30;
     }
 }
+
+/* Of its Debian; NULL: none is installed. */
+static const char *const buildahs[6] = {"1.28.2", "1.28.2", "1.28.2", "1.33.0", "1.39.0", NULL};
 
 static struct wire_facts facts_of(const struct board_sim *b)
 {
@@ -33,7 +39,11 @@ static struct wire_facts facts_of(const struct board_sim *b)
             strvec_add(&f.emulated, platform_info((enum platform)p)->name);
     }
     strvec_add(&f.kinds, "rootfs");
-    strvec_add(&f.kinds, "dockerfile");
+    if (buildahs[b->buildah % 6]) {
+        strvec_add(&f.kinds, "dockerfile");
+        vec_push(&f.builders,
+                 (struct wire_pair){xstrdup("buildah"), xstrdup(buildahs[b->buildah % 6])});
+    }
     return f;
 }
 
@@ -57,17 +67,23 @@ static struct running *find_running(struct board_sim *b, const char *lease)
     return NULL;
 }
 
+void board_added(struct sim *s, unsigned i)
+{
+    struct board_sim *b = &s->board[i];
+    char hash[72];
+    if (b->added)
+        return;
+    digest_from(mix2(i, 4), hash);
+    model_on_board_added(sim_turn(s), b->name, hash);
+    b->added = true;
+}
+
 void board_up(struct sim *s, unsigned i)
 {
     struct board_sim *b = &s->board[i];
     if (b->up)
         return;
-    if (!b->added) {
-        char hash[72];
-        digest_from(mix2(i, 4), hash);
-        model_on_board_added(sim_turn(s), b->name, hash);
-        b->added = true;
-    }
+    board_added(s, i);
     struct session_settings settings = {.slots = b->slots, .seed = i + 1};
     b->up = true;
     b->boot++;
@@ -279,7 +295,8 @@ static void join_arrives(struct sim *s, struct rpc *rpc)
     model_on_session(sim_turn(s), b->name, &req, rpc->token);
     wire_facts_done(&(struct wire_facts){.platforms = req.facts.platforms,
                                          .emulated = req.facts.emulated,
-                                         .kinds = req.facts.kinds});
+                                         .kinds = req.facts.kinds,
+                                         .builders = req.facts.builders});
 }
 
 static void poll_arrives(struct sim *s, struct rpc *rpc)

@@ -24,6 +24,8 @@ struct tag_seen {
     char *name; /* repository:tag */
     int64_t generation;
     char *bytes;
+    char *digest;               /* of the last PUT */
+    unsigned required, allowed; /* of its publication, where it names the index; else 0 */
     UT_hash_handle hh;
 };
 
@@ -44,7 +46,17 @@ struct checker {
     strvec new_jobs, woken;
     strvec needed; /* repository and digest: what the registry may not collect */
     uint64_t rows;
+    uint64_t registry_changes; /* as of the last look at it */
 };
+
+/* invariants.c */
+
+/* The last PUT under a tag, if that is what it names; NULL: a hand, or an old release, was there. */
+const struct tag_seen *put_last(struct sim *s, const struct registry_repository *r,
+                                const struct registry_tag *t);
+
+/* What is looked at after every step: what the registry's tags name. */
+void check_every_step(struct sim *s);
 
 /* invariants_dear.c */
 
@@ -56,7 +68,5 @@ void say_row(struct sim *s, const struct change *old, const struct change *now);
 void inv04_store_equals_model(struct sim *s);
 /* 12: planning everything decides nothing that planning what was touched did not. */
 void inv12_full_plan_agrees(struct sim *s);
-/* 9: a registry that collects garbage breaks nothing. */
-void inv09_garbage_is_garbage(struct sim *s);
 /* 11: every track says where it stands. */
 void inv11_every_track_says(struct sim *s);

@@ -106,14 +106,68 @@ static const char *some_platform(unsigned n)
     return n % 3 ? NULL : platform_info((enum platform)(n / 3 % N_PLATFORMS))->name;
 }
 
+static bool has_retired(const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p] && t->slots[p]->retired)
+            return true;
+    return t->retired;
+}
+
+static const char *retired_platform(const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p] && t->slots[p]->retired)
+            return t->slots[p]->platform_name;
+    return NULL;
+}
+
+/* Whether a person would think of it. */
+static bool sensible(const struct track *t, enum command_verb verb)
+{
+    switch (verb) {
+    case COMMAND_RELEASE:
+        return t->held;
+    case COMMAND_PROMOTE:
+        return t->current && t->current->state == BUILD_HELD;
+    case COMMAND_PIN:
+    case COMMAND_ROLLBACK:
+        return t->published.n > 1;
+    case COMMAND_RETRY:
+        return t->state == TRACK_FAILED || t->state == TRACK_CANCELLED ||
+               t->state == TRACK_BLOCKED || t->reason.code == REASON_BACKING_OFF;
+    case COMMAND_WAKE:
+        return t->dormant || has_retired(t);
+    default:
+        return t->last || t->current;
+    }
+}
+
+/* A track of which it makes sense, mostly. */
+static const struct track *track_for(struct sim *s, enum command_verb verb, unsigned b)
+{
+    const struct track *any = pick(s->m->tracks, b);
+    if (!any || b % 5 == 0)
+        return any;
+    for (const struct track *t = any; t; t = t->hh.next)
+        if (sensible(t, verb))
+            return t;
+    for (const struct track *t = s->m->tracks; t != any; t = t->hh.next)
+        if (sensible(t, verb))
+            return t;
+    return any;
+}
+
 static int of_track(struct sim *s, enum command_verb verb, unsigned b, unsigned c, struct err *err)
 {
-    const struct track *t = pick(s->m->tracks, b);
+    const struct track *t = track_for(s, verb, b);
     struct command command = {.verb = verb, .who = "a test", .reason = c & 1 ? "why not" : NULL};
     if (!t)
         return err_set(err, -1, "no track");
     command.track = t->id;
     command.platform = some_platform(c);
+    if (verb == COMMAND_WAKE && has_retired(t) && !t->retired)
+        command.platform = retired_platform(t);
     command.with_dependents = c & 8;
     command.no_cache = c & 16;
     cleanup_free char *publication = NULL;

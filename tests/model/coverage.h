@@ -41,6 +41,8 @@
     X(MOVED_TAGS, "tags moved")                                                                    \
     X(RETAINED, "retention tags moved")                                                            \
     X(PRUNED, "publications pruned")                                                               \
+    X(LOST_KEPT, "manifests lost that a place kept")                                               \
+    X(STRANGERS, "tags moved or deleted by hand")                                                  \
     X(COLLECTED, "manifests collected as garbage")                                                 \
     X(DELETED_REFS, "refs deleted")                                                                \
     X(FORCED, "refs forced")                                                                       \
@@ -53,6 +55,9 @@
     X(EMULATED, "jobs run by an emulating board")                                                  \
     X(WALL_JUMPS, "jumps of the wall clock")                                                       \
     X(SEEN_DORMANT, "tracks dormant")                                                              \
+    X(SEEN_OUT_OF_BOUNDS, "tracks outside versions")                                               \
+    X(SEEN_STALE, "children that count as stale")                                                  \
+    X(SEEN_STAYS, "tags that stay with a held track")                                              \
     X(SEEN_CONFLICT, "tracks in conflict")                                                         \
     X(SEEN_CYCLE, "tracks in a cycle")                                                             \
     X(SEEN_BASE_MISSING, "tracks blocked by a base")                                               \

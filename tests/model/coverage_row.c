@@ -41,6 +41,10 @@ void say_row(struct sim *s, const struct change *old, const struct change *now)
 {
     static const enum table_id told[] = {TABLE_JOB, TABLE_ATTEMPT, TABLE_BUILD, TABLE_PUBLICATION,
                                          TABLE_BOARD};
+    if (now->table == TABLE_TRACK && !now->deleted &&
+        (!old || row_int(old, "dormant") != row_int(now, "dormant")))
+        sim_say(s, "        track %s: %s", row_text(now, "id"),
+                row_int(now, "dormant") ? "dormant" : "active");
     for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++) {
         if (now->table != told[i] || now->deleted)
             continue;

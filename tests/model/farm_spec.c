@@ -83,6 +83,8 @@ struct farm_spec farm_spec_make(uint64_t seed, const struct farm_cut *cut)
     s.n_sources = 1 + rng_below(&r, s.n_images < MAX_SOURCES ? s.n_images : MAX_SOURCES);
     s.cycles = rng_one_in(&r, 6);
     s.freeze = rng_one_in(&r, 40);
+    s.enforce = seed % 3 == 0;
+    s.keep = 1 + (int)(seed % 3);
     s.lease_term_ms = rng_one_in(&r, 3) ? 90000 : 600000;
     /* Platforms are mostly the farm's: what images are built on is there for them. */
     unsigned required = 1u + rng_below(&r, all_platforms);
@@ -143,13 +145,13 @@ static struct farm_image build_image(const struct farm_spec *spec, unsigned n)
                            .maintain = (enum farm_maintain)i->maintain,
                            .history = i->history,
                            .kind = i->rootfs ? FARM_KIND_ROOTFS : FARM_KIND_DOCKERFILE,
-                           .deadline_ms = 24 * 3600 * 1000LL,
+                           .deadline_ms = mix3(spec->seed, n, 93) % 3 ? 24 * 3600000LL : 1800000,
                            .media_type = i->docker ? FARM_MEDIA_DOCKER : FARM_MEDIA_OCI,
                            .compression = i->zstd ? FARM_COMPRESSION_ZSTD : FARM_COMPRESSION_GZIP,
                            .timeout_ms = 3600000,
                            .emulated = i->emulated,
                            .hold = i->hold,
-                           .enforce = spec->seed % 3 == 0};
+                           .enforce = spec->enforce};
     f.context = xasprintf("%s%s", image_name(n), i->per_arch ? "/$alpine_arch" : "");
     f.dockerfile = i->rootfs ? NULL : xstrdup("Dockerfile");
     f.script = i->rootfs ? xasprintf("./mk %u", i->script) : NULL;
@@ -175,11 +177,16 @@ struct farm *farm_spec_build(const struct farm_spec *spec)
     f->registry_host = xstrdup(REGISTRY_HOST);
     add_platforms(&f->platforms, all_platforms);
     f->freeze = spec->freeze;
-    f->keep = 1 + (int)(spec->seed % 3);
+    f->keep = spec->keep;
     f->poll_ms = 300000;
     f->base_poll_ms = 900000;
     f->audit_ms = spec->seed % 2 ? 3600000 : 0;
-    f->enforce = spec->seed % 3 == 0;
+    f->enforce = spec->enforce;
+    f->min_disk = (int64_t)1 << 30;
+    vec_push(&f->boards, (struct farm_board_rule){.pattern = xstrdup("t*"),
+                                                  .slots = 1,
+                                                  .max_temperature = 75,
+                                                  .min_disk = (int64_t)2 << 30});
     f->lease_term_ms = spec->lease_term_ms;
     f->timeout_ms = 3600000;
     for (unsigned i = 0; i < MAX_IMAGES; i++)
@@ -190,6 +197,28 @@ struct farm *farm_spec_build(const struct farm_spec *spec)
                  (struct farm_source){.url = xstrdup(source_url(i)), .poll_ms = 300000});
     farm_sort(f);
     return f;
+}
+
+/* What is kept, and kept in date. */
+static const char *edit_history(struct farm_spec *spec, struct image_spec *i, unsigned how)
+{
+    switch (how % 5) {
+    case 0:
+        i->bounds = (i->bounds + 1) % 3;
+        return "an image's versions change";
+    case 1:
+        i->maintain = (i->maintain + 1) % 3;
+        return "an image's maintain changes";
+    case 2:
+        i->history = i->history == FARM_HISTORY_ALL ? 1 : FARM_HISTORY_ALL;
+        return "an image's history changes";
+    case 3:
+        spec->keep = spec->keep % 3 + 1;
+        return "keep changes";
+    default:
+        spec->enforce = !spec->enforce;
+        return "enforce changes";
+    }
 }
 
 const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
@@ -237,6 +266,8 @@ const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
     case 11:
         i->zstd = !i->docker && !i->zstd;
         return "an image's compression changes";
+    case 12:
+        return edit_history(spec, i, b / 16);
     default:
         i->script++;
         return "an image's recipe changes";
@@ -295,7 +326,8 @@ char *farm_spec_dockerfile(const struct farm_spec *spec, unsigned image, uint64_
     case 3:
         return xasprintf("FROM %s\nCOPY --from=%s /x /x\n", first, second);
     case 4:
-        return xstrdup("FROM scratch\nCOPY x /x\n");
+        return now % 4 ? xstrdup("FROM scratch\nCOPY x /x\n")
+                       : xasprintf("FROM %s\nRUN <<END\nmake\nEND\n", first);
     case 5:
         return now % 16 == 0 ? xstrdup("FORM nothing\n") : xasprintf("FROM %s\n", first);
     default:

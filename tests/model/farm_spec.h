@@ -32,7 +32,8 @@ struct farm_spec {
     uint64_t seed;
     unsigned n_images, n_boards, n_sources;
     struct image_spec image[MAX_IMAGES];
-    bool freeze, cycles;
+    bool freeze, cycles, enforce;
+    int keep;
     unsigned cut; /* images that shrinking leaves out */
     int64_t lease_term_ms;
 };

@@ -10,6 +10,8 @@ void history_make(struct history *h, uint64_t seed)
 {
     struct rng r = {mix2(seed, 2)};
     unsigned n = 15 + rng_below(&r, 45);
+    if (mix2(seed, 3) % 12 == 0)
+        n += 100; /* now and then one that gets far */
     unsigned total = 0;
     /* Each history leaves some kinds of step out, so that what is left gets far. */
     uint64_t out = rng_one_in(&r, 4) ? 0 : rng_next(&r) & rng_next(&r) & rng_next(&r);
@@ -40,6 +42,13 @@ void history_done(struct history *h)
 /* The world that runs, for the model's own assertions. */
 static struct sim *running;
 
+static void say_tracks(struct sim *s)
+{
+    for (const struct track *t = s->m ? s->m->tracks : NULL; t; t = t->hh.next)
+        sim_say(s, "  %s is %s (%s): %s", t->id, track_state_names[t->state],
+                reason_names[t->reason.code], t->reason.text ? t->reason.text : "");
+}
+
 void sim_fail(struct sim *s, const char *invariant, const char *fmt, ...)
 {
     struct outcome *o = s->outcome;
@@ -50,6 +59,7 @@ void sim_fail(struct sim *s, const char *invariant, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(o->text, sizeof(o->text), fmt, ap);
     va_end(ap);
+    say_tracks(s);
     longjmp(s->escape, 1);
 }
 
@@ -101,6 +111,9 @@ static void begin(struct sim *s)
 {
     s->m = sim_load(s, false);
     model_start(sim_turn(s));
+    sim_pass(s);
+    for (unsigned i = 0; i < s->spec.n_boards; i++)
+        board_added(s, i);
     sim_pass(s);
     for (unsigned i = 0; i < s->spec.n_boards; i++)
         if (i == 0 || mix2(s->spec.seed, i) % 3)

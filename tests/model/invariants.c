@@ -1,5 +1,7 @@
 /* The invariants that are watched at every step. Each is a function by its name; what they remember is in the
  * checker. The dear ones are in invariants_dear.c. */
+#include "common/digest.h"
+#include "common/oci.h"
 #include "tests/model/check_int.h"
 
 #include <inttypes.h>
@@ -40,6 +42,7 @@ void checker_free(struct checker *c)
         HASH_DEL(c->tags, t);
         free(t->name);
         free(t->bytes);
+        free(t->digest);
         free(t);
     }
     struct failed_at *f, *next_f;
@@ -137,6 +140,16 @@ static void inv01_generations_non_decreasing(struct sim *s, const struct effect 
         sim_fail(s, __func__, "%s: generation %" PRId64 " with other bytes", t->name, generation);
     t->generation = generation;
     str_replace(&t->bytes, bytes);
+    str_replace(&t->digest, tag->digest);
+}
+
+const struct tag_seen *put_last(struct sim *s, const struct registry_repository *r,
+                                const struct registry_tag *t)
+{
+    cleanup_free char *name = xasprintf("%s:%s", r->name, t->name);
+    const struct tag_seen *seen = NULL;
+    HASH_FIND_STR(s->check->tags, name, seen);
+    return seen && str_eq(seen->digest, t->digest) ? seen : NULL;
 }
 
 static struct decided *decided_find(struct checker *c, int64_t id)
@@ -166,11 +179,85 @@ static void inv02_index_has_its_platforms(struct sim *s, const struct effect *e)
                  e->publication, e->repository, has, d->required, d->allowed);
 }
 
+/* What is PUT is the document of these children, in so many bytes. */
+static void inv02_bytes_are_the_index(struct sim *s, const struct effect *e)
+{
+    char digest[DIGEST_SIZE];
+    struct err err = ERR_INIT;
+    struct oci_index index = {0};
+    digest_of(e->bytes, strlen(e->bytes), digest);
+    if (!str_eq(digest, e->digest))
+        sim_fail(s, __func__, "publication %" PRId64 ": its bytes are of another digest",
+                 e->publication);
+    if (oci_index_parse(e->bytes, strlen(e->bytes), e->media_type, &index, &err) < 0)
+        sim_fail(s, __func__, "publication %" PRId64 ": %s", e->publication, err.text);
+    if (index.manifests.n != e->children.n)
+        sim_fail(s, __func__, "publication %" PRId64 ": its index has %zu children of %zu",
+                 e->publication, index.manifests.n, e->children.n);
+    VEC_FOREACH (&e->children, c) {
+        const struct oci_descriptor *found = oci_index_find(&index, c->platform);
+        if (!found || !str_eq(found->digest, c->digest))
+            sim_fail(s, __func__, "publication %" PRId64 ": its index names another child for %s",
+                     e->publication, platform_info(c->platform)->name);
+    }
+    oci_index_done(&index);
+}
+
 void check_put(struct sim *s, const struct effect *e, const struct effect_tag *tag)
 {
     inv01_generations_non_decreasing(s, e, tag);
-    if (tag->index)
-        inv02_index_has_its_platforms(s, e);
+    struct tag_seen *t = tag_of(s->check, e->repository, tag->tag);
+    t->required = t->allowed = 0;
+    if (!tag->index)
+        return;
+    inv02_index_has_its_platforms(s, e);
+    inv02_bytes_are_the_index(s, e);
+    const struct decided *d = decided_find(s->check, e->publication);
+    t->required = d->required;
+    t->allowed = d->allowed;
+}
+
+/* What the registry's tags name, whoever looks: nothing of it may have gone since it was PUT. */
+static void inv02_tagged_indexes_are_whole(struct sim *s, struct registry_repository *r,
+                                           const struct registry_tag *t)
+{
+    const struct tag_seen *put = put_last(s, r, t);
+    const struct manifest *m = registry_manifest(r, t->digest);
+    unsigned has = 0;
+    if (!put || !put->allowed)
+        return;
+    VEC_FOREACH (&m->children, digest) {
+        const struct manifest *child = registry_manifest(r, *digest);
+        if (!child)
+            sim_fail(s, "inv09_garbage_is_garbage", "%s lacks a child", put->name);
+        has |= 1u << child->platform;
+    }
+    if ((has & put->required) != put->required || (has & ~put->allowed))
+        sim_fail(s, __func__, "%s: platforms %x, required %x, allowed %x", put->name, has,
+                 put->required, put->allowed);
+}
+
+static void inv09_garbage_is_garbage(struct sim *s, struct registry_repository *r,
+                                     const struct registry_tag *t)
+{
+    if (!registry_manifest(r, t->digest))
+        sim_fail(s, __func__, "%s:%s names what is not there", r->name, t->name);
+}
+
+static void check_registry(struct sim *s)
+{
+    for (struct registry_repository *r = s->registry.repositories; r; r = r->hh.next)
+        for (struct registry_tag *t = r->tags; t; t = t->hh.next) {
+            inv09_garbage_is_garbage(s, r, t);
+            inv02_tagged_indexes_are_whole(s, r, t);
+        }
+}
+
+void check_every_step(struct sim *s)
+{
+    if (s->check->registry_changes != registry_changes())
+        check_registry(s);
+    s->check->registry_changes = registry_changes();
 }
 
 /* What upstream's tree of the build's commit has, by our own reckoning. */

@@ -269,20 +269,6 @@ void inv12_full_plan_agrees(struct sim *s)
 
 /* ---- 9 ---- */
 
-void inv09_garbage_is_garbage(struct sim *s)
-{
-    for (struct registry_repository *r = s->registry.repositories; r; r = r->hh.next)
-        for (struct registry_tag *t = r->tags; t; t = t->hh.next) {
-            const struct manifest *m = registry_manifest(r, t->digest);
-            if (!m)
-                sim_fail(s, __func__, "%s:%s names what is not there", r->name, t->name);
-            VEC_FOREACH (&m->children,
-                         child) /* a place that nothing needs may name what is left of an index */
-                if (t->name[0] != '_' && !registry_manifest(r, *child))
-                    sim_fail(s, __func__, "%s:%s lacks a child", r->name, t->name);
-        }
-}
-
 /* Of what the farm may still need of the registry: all that is there. */
 static void need(struct sim *s, const char *repository, const char *digest)
 {
@@ -325,7 +311,9 @@ static void find_needed(struct sim *s)
 
 void check_before_collecting(struct sim *s)
 {
-    find_needed(s);
+    strvec_done(&s->check->needed);
+    if (!s->strangers) /* who deletes places, or moves tags, takes what they kept */
+        find_needed(s);
 }
 
 static bool reachable(struct registry_repository *r, const char *digest)
@@ -356,7 +344,7 @@ void check_collected(struct sim *s)
         if (!registry_manifest(r, at + 1))
             sim_fail(s, "inv09_garbage_is_garbage", "%s was collected, and is needed", *name);
     }
-    inv09_garbage_is_garbage(s);
+    check_every_step(s); /* no tag names what is gone */
 }
 
 /* ---- 11 ---- */
@@ -399,15 +387,22 @@ static void cover_tracks(const struct model *m)
         enum reason_code code;
         enum coverage what;
     } codes[] = {{REASON_DORMANT, COVERED_SEEN_DORMANT},
+                 {REASON_OUT_OF_BOUNDS, COVERED_SEEN_OUT_OF_BOUNDS},
                  {REASON_TAG_CONFLICT, COVERED_SEEN_CONFLICT},
                  {REASON_BASE_CYCLE, COVERED_SEEN_CYCLE},
                  {REASON_BASE_MISSING, COVERED_SEEN_BASE_MISSING},
                  {REASON_CONTEXT_GONE, COVERED_SEEN_CONTEXT_GONE},
                  {REASON_NO_BOARD, COVERED_SEEN_NO_BOARD}};
-    for (const struct track *t = m->tracks; t; t = t->hh.next)
+    for (const struct track *t = m->tracks; t; t = t->hh.next) {
         for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
             if (t->reason.code == codes[i].code)
                 covered(codes[i].what);
+        if (t->reason.code == REASON_HELD && str_starts(t->reason.text, "tag "))
+            covered(COVERED_SEEN_STAYS);
+        for (int p = 0; p < PLATFORM_COUNT; p++)
+            if (t->slots[p] && slot_stale(t->slots[p]))
+                covered(COVERED_SEEN_STALE);
+    }
     for (const struct job *j = m->jobs; j; j = j->hh.next)
         if (j->builds.n > 1)
             covered(COVERED_JOBS_SHARED);
@@ -417,12 +412,12 @@ static void cover_tracks(const struct model *m)
 
 void check_step(struct sim *s)
 {
+    check_every_step(s);
     if (s->in_turn || !sim_dear(s))
         return;
     cover_tracks(s->m);
     inv12_full_plan_agrees(s);
     inv04_store_equals_model(s);
-    inv09_garbage_is_garbage(s);
     if (!s->strangers)
         inv09_needed_is_kept(s);
 }
@@ -506,7 +501,7 @@ void check_rest(struct sim *s)
     inv12_full_plan_agrees(s);
     if ((s->flags & HISTORY_ALL) || s->history->seed % 2)
         inv04_store_equals_model(s);
-    inv09_garbage_is_garbage(s);
+    check_every_step(s);
     cover_tracks(s->m);
     for (const struct track *t = s->m->tracks; t; t = t->hh.next)
         if (t->state == TRACK_PUBLISHED && !t->pinned) {

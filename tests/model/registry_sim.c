@@ -1,5 +1,12 @@
 #include "tests/model/registry_sim.h"
 
+static uint64_t changes;
+
+uint64_t registry_changes(void)
+{
+    return changes;
+}
+
 /* ---- what is there ---- */
 
 struct registry_repository *registry_repository(struct registry_sim *r, const char *name)
@@ -71,6 +78,7 @@ bool registry_put_index(struct registry_repository *r, const struct effect *e)
 void registry_set_tag(struct registry_repository *r, const char *tag, const char *digest)
 {
     struct registry_tag *t = find_tag(r, tag);
+    changes++;
     if (!t) {
         t = xnew(struct registry_tag);
         t->name = xstrdup(tag);
@@ -83,6 +91,7 @@ void registry_set_tag(struct registry_repository *r, const char *tag, const char
 
 static void free_manifest(struct registry_repository *r, struct manifest *m)
 {
+    changes++;
     HASH_DEL(r->manifests, m);
     free(m->digest);
     free(m->media_type);
@@ -116,9 +125,32 @@ unsigned registry_collect(struct registry_sim *r)
     return n;
 }
 
+static void free_tag(struct registry_repository *r, struct registry_tag *t)
+{
+    changes++;
+    HASH_DEL(r->tags, t);
+    free(t->name);
+    free(t->digest);
+    free(t);
+}
+
+void registry_delete_tag(struct registry_repository *r, const char *tag)
+{
+    struct registry_tag *t = find_tag(r, tag);
+    if (t)
+        free_tag(r, t);
+}
+
 void registry_lose(struct registry_repository *r, const char *digest)
 {
     struct manifest *m = registry_manifest(r, digest);
+    cleanup_free char *lost = xstrdup(digest);
+    struct registry_tag *t, *next;
+    HASH_ITER(hh, r->tags, t, next)
+    {
+        if (str_eq(t->digest, lost))
+            free_tag(r, t);
+    }
     if (m)
         free_manifest(r, m);
 }
@@ -132,12 +164,7 @@ void registry_done(struct registry_sim *r)
             free_manifest(repo, repo->manifests);
         struct registry_tag *t, *next_tag;
         HASH_ITER(hh, repo->tags, t, next_tag)
-        {
-            HASH_DEL(repo->tags, t);
-            free(t->name);
-            free(t->digest);
-            free(t);
-        }
+        free_tag(repo, t);
         HASH_DEL(r->repositories, repo);
         free(repo->name);
         free(repo);

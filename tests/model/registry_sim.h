@@ -50,7 +50,11 @@ bool registry_put_index(struct registry_repository *r, const struct effect *e);
 void registry_set_tag(struct registry_repository *r, const char *tag, const char *digest);
 /* Deletes every manifest that no tag needs. Returns how many. */
 unsigned registry_collect(struct registry_sim *r);
-/* Loses a manifest: an accident. */
+/* How often tags or manifests of any registry have changed so far. */
+uint64_t registry_changes(void);
+/* Deletes a tag, if it is there. */
+void registry_delete_tag(struct registry_repository *r, const char *tag);
+/* Loses a manifest, and with it the tags that name it: an accident. */
 void registry_lose(struct registry_repository *r, const char *digest);
 
 /* A base from outside: what its tag names, which moves. */

@@ -60,6 +60,7 @@ struct board_sim {
     const char *name;
     unsigned native, emulated; /* bits */
     int64_t slots, memory;
+    unsigned buildah; /* which version of it */
     bool up, added, hot, full;
     bool bad;  /* recipes fail here */
     bool mute; /* its polls list nothing of what it holds */
@@ -157,6 +158,8 @@ void source_listed(struct sim *s, unsigned source, bool lost);
 void boards_init(struct sim *s);
 /* Frees what they hold. */
 void boards_done(struct sim *s);
+/* A person adds board `i`, once: it may connect from now on. */
+void board_added(struct sim *s, unsigned i);
 /* Board `i`'s agent starts; it knows nothing of what an earlier one did but what it kept. */
 void board_up(struct sim *s, unsigned i);
 /* It stops at once: the jobs die with it. */

@@ -108,41 +108,84 @@ static void collect(struct sim *s, const struct step *st)
     sim_say(s, "the registry collects garbage: %u manifests", n);
 }
 
-static void lose_manifest(struct sim *s, const struct step *st)
+static struct registry_repository *some_repository(struct sim *s, unsigned a)
 {
     struct registry_repository *r = s->registry.repositories;
-    for (unsigned n = st->a % 4; r && n > 0 && r->hh.next; n--)
+    for (unsigned n = a % 4; r && n > 0 && r->hh.next; n--)
         r = r->hh.next;
+    return r;
+}
+
+static bool is_place(const struct registry_tag *t)
+{
+    return t->name[0] == '_';
+}
+
+/* Whether a tag that people read names the manifest, or an index that has it; with `places`, one of the others too. */
+static bool is_named(struct registry_repository *r, const struct manifest *m, bool places)
+{
+    for (const struct registry_tag *t = r->tags; t; t = t->hh.next) {
+        const struct manifest *named = registry_manifest(r, t->digest);
+        bool names = named == m || (named && strvec_has(&named->children, m->digest));
+        if (names && (places || !is_place(t)))
+            return true;
+    }
+    return false;
+}
+
+/* An accident: of what no tag keeps or, as if somebody had deleted it there, of what no tag but a place does. */
+static void lose_manifest(struct sim *s, const struct step *st)
+{
+    struct registry_repository *r = some_repository(s, st->a);
     struct manifest *m = r ? r->manifests : NULL;
     for (unsigned n = st->b % 8; m && n > 0 && m->hh.next; n--)
         m = m->hh.next;
-    bool tagged = false;
-    for (const struct registry_tag *t = r ? r->tags : NULL; m && t; t = t->hh.next) {
-        const struct manifest *named = registry_manifest(r, t->digest);
-        tagged = tagged || named == m || (named && strvec_has(&named->children, m->digest));
-    }
-    if (!m || tagged)
+    if (!m || is_named(r, m, st->c % 2))
         return;
     sim_say(s, "the registry loses %.14s of %s", m->digest, r->name);
+    if (is_named(r, m, true)) {
+        s->strangers = true;
+        covered(COVERED_LOST_KEPT);
+    }
     registry_lose(r, m->digest);
+}
+
+/* Another index of ours; the tag's own where there is none. */
+static const char *other_index(struct registry_repository *r, const struct registry_tag *t)
+{
+    for (const struct manifest *m = r->manifests; m; m = m->hh.next)
+        if (m->index && m->children.n && !str_eq(m->digest, t->digest))
+            return m->digest;
+    return t->digest;
 }
 
 static void stranger(struct sim *s, const struct step *st)
 {
-    struct registry_repository *r = s->registry.repositories;
+    struct registry_repository *r = some_repository(s, st->a);
     struct registry_tag *t = r ? r->tags : NULL;
-    for (unsigned n = st->a % 4; t && n > 0 && t->hh.next; n--)
+    for (unsigned n = st->a / 4 % 8; t && n > 0 && t->hh.next; n--)
         t = t->hh.next;
-    if (!t || t->name[0] == '_')
+    if (!t || is_place(t))
         return; /* nobody is so foolish */
+    s->strangers = true;
+    covered(COVERED_STRANGERS);
+    if (st->b % 4 == 0) {
+        sim_say(s, "somebody deletes %s:%s by hand", r->name, t->name);
+        registry_delete_tag(r, t->name);
+        return;
+    }
+    sim_say(s, "somebody moves %s:%s by hand", r->name, t->name);
+    if (st->b % 4 == 1) {
+        cleanup_free char *name = xstrdup(t->name), *digest = xstrdup(other_index(r, t));
+        registry_set_tag(r, name, digest);
+        return;
+    }
     struct effect e = {.media_type = (char *)(uintptr_t) "application/x"};
     char digest[72];
     digest_from(mix3(st->b, st->c, 8), digest);
     e.digest = digest;
     registry_put_index(r, &e);
     registry_set_tag(r, t->name, digest);
-    s->strangers = true;
-    sim_say(s, "somebody moves %s:%s by hand", r->name, t->name);
 }
 
 /* ---- boards ---- */
@@ -162,6 +205,7 @@ static void board(struct sim *s, const struct step *st)
     case 1:
         sim_say(s, "board %s: its agent is restarted", b->name);
         board_down(s, i);
+        b->buildah += st->c % 3 == 0; /* upgraded meanwhile */
         board_up(s, i);
         return;
     case 2:

@@ -56,15 +56,20 @@ int command_not_built(const struct track *t, const char *platform, struct err *e
                    platform, strbuf_str(&built));
 }
 
+int command_out_of_bounds(const struct track *t, struct err *err)
+{
+    return err_set(err, -EBUSY, "%s: its version is outside versions: %s; change that in farm.yaml",
+                   t->id, t->image->versions);
+}
+
 int command_platform(const struct command *c, const struct track *t, enum platform *ret,
                      struct err *err)
 {
     *ret = PLATFORM_COUNT;
     if (!c->platform)
         return 0;
-    int r = platform_parse(c->platform, ret, err);
-    if (r < 0)
-        return r;
+    if (platform_parse(c->platform, ret, err) < 0)
+        return err_wrap(err, "platform");
     if (!t->slots[*ret])
         return command_not_built(t, c->platform, err);
     return 0;

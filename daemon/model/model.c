@@ -150,6 +150,8 @@ void model_set_setting(struct model *m, const char *key, const char *value)
         s->key = xstrdup(key);
         HASH_ADD_KEYPTR(hh, m->settings, s->key, strlen(s->key), s);
     }
+    if (str_eq(s->value, value))
+        return;
     str_replace(&s->value, value);
     model_touch(m, s);
 }

@@ -42,7 +42,12 @@ int command_promote(struct model *m, struct track *t, const struct command *c,
                        t->reason.text ? t->reason.text : "");
     int taken = take_tags(m, t);
     bool waits = held(m, t) && (t->pinned || publish_pending(m, t));
-    if (!taken && (!waits || hold_lets_through(t))) {
+    if (!taken && waits && hold_lets_through(t)) {
+        answer_set(a, false, "build %" PRId64 " of %s is let through its hold already",
+                   t->current->id, t->id);
+        return 0;
+    }
+    if (!taken && !waits) {
         answer_set(a, false, "the tags of %s are where build %" PRId64 " puts them", t->id,
                    t->current->id);
         return 0;

@@ -72,8 +72,7 @@ int command_rebuild(struct model *m, struct track *t, const struct command *c,
         return err_set(err, -EBUSY, "%s: its ref %s is gone upstream; push it again to build it",
                        t->id, t->ref_name);
     if (t->out_of_bounds)
-        return err_set(err, -EBUSY, "%s: its version is outside versions: %s", t->id,
-                       t->image->versions);
+        return command_out_of_bounds(t, err);
     if (c->platform && !t->slots[p]->wanted)
         return command_not_built(t, c->platform, err);
     trackvec list = {0};
@@ -113,6 +112,8 @@ int model_on_cancel_build(struct model *m, int64_t build, struct err *err)
     const char *last = model_setting(m, "next build");
     if (!b && (build < 1 || build > (last ? strtoll(last, NULL, 10) : 0)))
         return err_set(err, -ENOENT, "no build '%" PRId64 "'; GET /v1/builds lists them", build);
+    if (b && b->state == BUILD_CANCELLED)
+        return 0;
     if (!b || !build_active(b)) /* the model keeps the last of each track, the store the others */
         return err_set(err, -EBUSY,
                        "build %" PRId64 " has ended: only what is under way can be cancelled",
@@ -133,6 +134,8 @@ int model_on_cancel_job(struct model *m, const char *key, struct err *err)
     struct job *j = job_find(m, key);
     if (!j)
         return err_set(err, -ENOENT, "no job '%.200s'; GET /v1/builds lists them", key);
+    if (j->state == JOB_CANCELLED && j->settled)
+        return 0;
     if (!job_under_way(j))
         return err_set(err, -EBUSY,
                        "the job is %s already: only what is under way can be cancelled",

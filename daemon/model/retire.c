@@ -85,8 +85,7 @@ int command_wake(struct model *m, struct track *t, const struct command *c,
         return err_set(err, -EBUSY, "%s: its ref %s is gone upstream; push it again", t->id,
                        t->ref_name);
     if (t->out_of_bounds)
-        return err_set(err, -EBUSY, "%s: its version is outside versions: %s", t->id,
-                       t->image->versions);
+        return command_out_of_bounds(t, err);
     if (!t->dormant && !t->retired) {
         answer_set(a, false, "%s is awake", t->id);
         return 0;

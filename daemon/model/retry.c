@@ -92,7 +92,10 @@ static int stopped(const struct track *t, struct err *err)
     if (t->retired)
         return err_set(err, -EBUSY, "%s is retired: wake it (sheafctl wake %s)", t->id, t->id);
     if (t->deleted)
-        return err_set(err, -EBUSY, "%s: its ref %s is gone upstream", t->id, t->ref_name);
+        return err_set(err, -EBUSY, "%s: its ref %s is gone upstream; push it again", t->id,
+                       t->ref_name);
+    if (t->out_of_bounds)
+        return command_out_of_bounds(t, err);
     if (t->dormant)
         return err_set(err, -EBUSY, "%s is dormant: wake it (sheafctl wake %s)", t->id, t->id);
     return 0;
@@ -149,8 +152,8 @@ int command_retry(struct model *m, struct track *t, const struct command *c,
     if (r < 0)
         return r;
     if (away)
-        return err_set(err, -EBUSY, "%s has stopped: %s (adopt decides)", t->image->repository,
-                       away);
+        return err_set(err, -EBUSY, "%s has stopped: %s (adopt or restore decides)",
+                       t->image->repository, away);
     int n = retry_slots(m, t) + retry_jobs(m, t) + retry_publication(m, t);
     model_plan_later(m, t);
     if (n)

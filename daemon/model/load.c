@@ -342,7 +342,7 @@ void waits_due(struct model *m)
         if (t->wait_due <= m->mono)
             model_plan_later(m, t);
         else
-            model_timer(m, t->wait_due);
+            model_timer(m, model_note_left(m, t, t->wait_due, &t->wait_left));
     }
 }
 

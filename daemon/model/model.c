@@ -40,15 +40,22 @@ void model_timer(struct model *m, int64_t due)
         m->next_due = due;
 }
 
+/* How much of what is left of a delay may pass before it is stored again: a row for each short one would be many. */
+static int64_t note_after(int64_t left)
+{
+    const int64_t least = (int64_t)5 * 60 * 1000, most = (int64_t)60 * 60 * 1000;
+    int64_t quarter = left / 4;
+    return quarter < least ? least : quarter > most ? most : quarter;
+}
+
 int64_t model_note_left(struct model *m, void *object, int64_t due, int64_t *left)
 {
-    const int64_t hour = (int64_t)60 * 60 * 1000;
     int64_t now_left = due - m->mono;
-    if (*left - now_left >= hour) {
+    if (*left - now_left >= note_after(*left)) {
         *left = now_left;
         model_touch(m, object);
     }
-    int64_t next = m->mono + hour - (*left - now_left);
+    int64_t next = m->mono + note_after(*left) - (*left - now_left);
     return next < due ? next : due;
 }
 

@@ -249,7 +249,7 @@ struct job {
     char *avoid;          /* board of the last failure, avoided while there is another */
     char *suspect;        /* to blame if another board succeeds in this round; NULL: none */
     int64_t memory_above; /* only boards with more than this many bytes; 0: any */
-    int64_t retry_left;   /* milliseconds until it may be tried again; stored at least hourly */
+    int64_t retry_left;   /* milliseconds until it may be tried again; see model_note_left */
     char *manifest_digest, *manifest_media_type, *config_digest, *content_digest;
     int64_t manifest_size;
     char *board; /* that built it, or builds it */
@@ -535,8 +535,8 @@ void model_touch(struct model *m, void *object);
 void model_plan_later(struct model *m, struct track *t);
 /* Asks for an EV_TIMER no later than `due`. */
 void model_timer(struct model *m, int64_t due);
-/* Of a delay that ends at `due`: stores in `*left`, a member of `object`, what is left of it, at least once an hour, so
- * that a restart costs no more. Returns when to look again. */
+/* Of a delay that ends at `due`: stores in `*left`, a member of `object`, what is left of it, whenever a quarter of that or
+ * an hour has passed, so that a restart costs no more. Returns when to look again. */
 int64_t model_note_left(struct model *m, void *object, int64_t due, int64_t *left);
 /* Appends an effect and returns it, to be filled in. */
 struct effect *model_effect(struct model *m, enum effect_kind kind);

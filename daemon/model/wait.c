@@ -75,7 +75,7 @@ bool wait_for_ancestor(struct model *m, struct track *t)
     }
     if (t->wait_due <= m->mono)
         return false;
-    model_timer(m, t->wait_due);
+    model_timer(m, model_note_left(m, t, t->wait_due, &t->wait_left));
     wait_for(t, ancestor);
     track_state_set(m, t, TRACK_WAITING, REASON_BASE_BUILDING, "base %s is under way",
                     ancestor->id);

@@ -163,12 +163,28 @@ static void test_the_delay_is_kept_over_a_restart(void **state)
     fail_round(&w);
     world_wait(&w, HOUR);
     fail_round(&w);
-    world_wait(&w, HOUR); /* of two; what is left is stored each hour */
+    world_wait(&w, HOUR); /* of two; what is left is stored with each quarter of it */
     world_restart(&w);
     assert_state(&w, "failed", "job-failed");
     world_wait(&w, HOUR - 60000);
     assert_int_equal(offered(&w, "one"), 0);
     world_wait(&w, 60000);
+    assert_int_equal(offered(&w, "one"), 1);
+    world_done(&w);
+}
+
+/* A coordinator that is restarted more often than hourly waits no longer for that. */
+static void test_restarts_do_not_put_a_delay_off(void **state)
+{
+    struct world w;
+    farm_of(&w, "one", NULL);
+    push(&w, "c1");
+    fail_round(&w);
+    for (int i = 0; i < 4; i++) {
+        world_wait(&w, 15 * 60000);
+        world_restart(&w);
+    }
+    world_wait(&w, 15 * 60000);
     assert_int_equal(offered(&w, "one"), 1);
     world_done(&w);
 }
@@ -430,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_rejected_is_as_recipe),
         cmocka_unit_test(test_failed_is_tried_again_after_a_doubling_delay),
         cmocka_unit_test(test_the_delay_is_kept_over_a_restart),
+        cmocka_unit_test(test_restarts_do_not_put_a_delay_off),
         cmocka_unit_test(test_a_new_key_and_a_request_are_tried_at_once),
         cmocka_unit_test(test_timeout_once_elsewhere),
         cmocka_unit_test(test_timeout_with_no_elsewhere_has_failed),

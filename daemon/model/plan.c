@@ -331,6 +331,7 @@ static void decide(struct model *m, struct track *t)
 {
     t->stopped = stopped(m, t);
     if (t->stopped) {
+        str_replace(&t->conflict, NULL);
         forget_bases(m, t);
         return;
     }

@@ -134,10 +134,17 @@ static int go_to(struct model *m, struct track *t, const struct command *c,
     return 0;
 }
 
+static int refuse_retired(const struct track *t, struct err *err)
+{
+    return err_set(err, -EBUSY, "%s is retired: wake it (sheafctl wake %s)", t->id, t->id);
+}
+
 int command_pin(struct model *m, struct track *t, const struct command *c, struct command_answer *a,
                 struct err *err)
 {
     struct publication *target = NULL;
+    if (t->retired) /* it owns no tags */
+        return refuse_retired(t, err);
     if (!c->publication)
         return err_set(err, -EINVAL, "publication: which one? (sheafctl show %s lists them)",
                        t->id);
@@ -151,6 +158,8 @@ int command_rollback(struct model *m, struct track *t, const struct command *c,
 {
     if (c->publication)
         return command_pin(m, t, c, a, err);
+    if (t->retired)
+        return refuse_retired(t, err);
     const struct publication *last = newest(m, t), *at = hold_pinned(m, t);
     if (!last)
         return err_set(err, -EBUSY, "%s was never published: there is nothing to return to", t->id);

@@ -192,15 +192,23 @@ bool schedule_elsewhere(const struct model *m, const struct job *j, const char *
     return false;
 }
 
+/* After a timeout it is tried on another board only, whatever fails there for want of something. */
+static bool timed_out_on(const struct board *b, const struct job *j)
+{
+    return j->timeouts > 0 && str_eq(j->suspect, b->name);
+}
+
 /* A board that failed it is avoided while there is another that could take it. */
 static bool avoided(const struct model *m, const struct board *b, const struct job *j)
 {
+    if (timed_out_on(b, j))
+        return true;
     if (!str_eq(j->avoid, b->name))
         return false;
     for (const struct board *o = m->boards; o; o = o->hh.next)
-        if (o != b && present(o) && offers(o, j))
+        if (o != b && present(o) && offers(o, j) && !timed_out_on(o, j))
             return true;
-    return j->timeouts > 0 && j->kind == FAILURE_TIMEOUT;
+    return false;
 }
 
 static int64_t live_leases(const struct board *b)

@@ -1,0 +1,400 @@
+/* Where two rules of ARCHITECTURE.md's table meet: which of them wins. */
+#include "daemon/model/objects.h"
+#include "tests/lib/model_commands.h"
+#include "tests/lib/model_steps.h"
+
+#include <errno.h>
+
+#define BASES  "https://git.test/bases.git"
+#define APPS   "https://git.test/apps.git"
+#define BASE   "base@master"
+#define APP    "app@master"
+#define REPO   "r.test/osf/base"
+#define ON     "FROM r.test/osf/base:latest\n"
+#define MINUTE ((int64_t)60000)
+#define HOUR   (60 * MINUTE)
+#define GIB    ((int64_t)1 << 30)
+
+static const char *const two_platforms[] = {"linux/amd64", "linux/arm64", NULL};
+
+static struct farm_image *base_image(struct world *w)
+{
+    world_init(w);
+    return world_image(w, "base", BASES, WORLD_MASTER, "./mk");
+}
+
+static void start(struct world *w)
+{
+    world_start(w);
+    world_board(w, "one");
+}
+
+static void one_image(struct world *w)
+{
+    base_image(w);
+    start(w);
+}
+
+static void publish(struct world *w, const char *commit)
+{
+    world_push(w, BASES, commit, NULL);
+    world_settle(w, ON);
+}
+
+static void two_images(struct world *w)
+{
+    base_image(w);
+    world_image(w, "app", APPS, WORLD_MASTER, NULL);
+    start(w);
+    publish(w, "b1");
+    world_push(w, APPS, "a1", ON);
+    world_settle(w, ON);
+    world_is(w, APP, "published", "published");
+}
+
+/* v1 and v2, both published; v2 has `latest`. */
+static void two_versions(struct world *w)
+{
+    static const char *const both[] = {"refs/tags/v1", "refs/tags/v2", NULL};
+    struct farm_image *image = base_image(w);
+    str_replace(&image->ref, "refs/tags/v*");
+    str_replace(&image->tags.items[0], "$version");
+    strvec_add(&image->tags, "latest");
+    vec_push(&image->args, (struct farm_pair){xstrdup("V"), xstrdup("$version")});
+    image->history = 2;
+    start(w);
+    world_see_all(w, BASES, "b1", both);
+    world_settle(w, NULL);
+    assert_string_equal(world_tag_digest(w, REPO, "latest"), world_tag_digest(w, REPO, "2"));
+}
+
+static int cancel_latest(struct world *w, const char *track)
+{
+    struct err err = ERR_INIT;
+    world_begin(w, 1);
+    int r = model_on_cancel_build(w->m, track_find(w->m, track)->build, &err);
+    world_end(w);
+    return r;
+}
+
+/* ---- retire, and hold, pin or freeze ---- */
+
+static void test_retiring_a_held_track_gives_its_tags_up(void **state)
+{
+    struct world w;
+    two_versions(&w);
+    world_ask(&w, COMMAND_HOLD, "base@v2");
+    world_ask(&w, COMMAND_RETIRE, "base@v2");
+    world_settle(&w, NULL);
+    world_is(&w, "base@v2", "retired", "retired");
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "1"));
+    /* woken, it is held still: nothing of it moves before it is released */
+    world_ask(&w, COMMAND_WAKE, "base@v2");
+    world_settle(&w, NULL);
+    world_is(&w, "base@v2", "held", "held");
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "1"));
+    world_ask(&w, COMMAND_RELEASE, "base@v2");
+    world_settle(&w, NULL);
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "2"));
+    world_done(&w);
+}
+
+static void test_a_retired_track_returns_to_nothing(void **state)
+{
+    struct world w;
+    one_image(&w);
+    publish(&w, "b1");
+    publish(&w, "b2");
+    world_ask(&w, COMMAND_RETIRE, BASE);
+    struct command c = {.verb = COMMAND_ROLLBACK, .track = BASE};
+    world_refused(&w, &c, -EBUSY, "base@master is retired: wake it (sheafctl wake base@master)");
+    c = (struct command){.verb = COMMAND_PIN, .track = BASE, .publication = "1"};
+    world_refused(&w, &c, -EBUSY, "base@master is retired: wake it (sheafctl wake base@master)");
+    world_done(&w);
+}
+
+static void test_what_is_retired_in_a_freeze_is_passed_on_when_it_is_thawed(void **state)
+{
+    struct world w;
+    two_versions(&w);
+    world_ask(&w, COMMAND_FREEZE, NULL);
+    world_ask(&w, COMMAND_RETIRE, "base@v2");
+    world_settle(&w, NULL);
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "2"));
+    world_is(&w, "base@v1", "held", "frozen");
+    world_ask(&w, COMMAND_THAW, NULL);
+    world_settle(&w, NULL);
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "1"));
+    world_done(&w);
+}
+
+/* A required platform that has failed stops the track no more once it is retired. */
+static void test_retiring_the_platform_that_fails_lets_the_others_through(void **state)
+{
+    struct world w;
+    struct farm_image *image = base_image(&w);
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    w.platforms = two_platforms;
+    start(&w);
+    world_push(&w, BASES, "b1", NULL);
+    for (int i = 0; i < 2; i++) {
+        struct wire_poll_response got = world_poll(&w, "one");
+        VEC_FOREACH (&got.leases, lease)
+            if (str_eq(lease->job.platform, "linux/arm64"))
+                world_fail(&w, lease, WIRE_FAILURE_RECIPE);
+            else
+                world_succeed(&w, lease, "x");
+        wire_poll_response_done(&got);
+    }
+    world_is(&w, BASE, "failed", "job-failed");
+    struct command c = {.verb = COMMAND_RETIRE, .track = BASE, .platform = "linux/arm64"};
+    world_do(&w, &c);
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_is(&w, BASE, "published", "published");
+    world_done(&w);
+}
+
+/* ---- a tag conflict, and tracks that have stopped ---- */
+
+/* `base` and `other` claim exactly one tag; `base` has it. */
+static void conflict(struct world *w)
+{
+    base_image(w);
+    struct farm_image *other = world_image(w, "other", APPS, WORLD_MASTER, "./other");
+    str_replace(&other->repository, REPO);
+    start(w);
+    publish(w, "b1");
+    world_push(w, APPS, "a1", NULL);
+    world_settle(w, NULL);
+    world_is(w, "other@master", "conflict", "tag-conflict");
+}
+
+static void test_an_incumbent_that_is_deleted_keeps_its_tag(void **state)
+{
+    struct world w;
+    conflict(&w);
+    cleanup_free char *digest = xstrdup(world_tag_digest(&w, REPO, "latest"));
+    for (int i = 0; i < 2; i++)
+        world_see(&w, BASES, "refs/heads/another", "b1");
+    world_settle(&w, NULL);
+    world_is(&w, BASE, "deleted", "ref-deleted");
+    world_is(&w, "other@master", "conflict", "tag-conflict");
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), digest);
+    world_ask(&w, COMMAND_RETIRE, BASE);
+    world_settle(&w, NULL);
+    world_is(&w, "other@master", "published", "published");
+    world_done(&w);
+}
+
+/* One that has stopped is in conflict with nobody, and is not among what wants attention. */
+static void test_what_has_stopped_has_no_conflict(void **state)
+{
+    for (int retire = 0; retire < 2; retire++) {
+        struct world w;
+        conflict(&w);
+        assert_true(world_attention(&w, "tag-conflict"));
+        if (retire)
+            world_ask(&w, COMMAND_RETIRE, "other@master");
+        for (int i = 0; i < 2 && !retire; i++)
+            world_see(&w, APPS, "refs/heads/another", "a1");
+        world_settle(&w, NULL);
+        world_is(&w, "other@master", retire ? "retired" : "deleted",
+                 retire ? "retired" : "ref-deleted");
+        assert_false(world_attention(&w, "tag-conflict"));
+        world_done(&w);
+    }
+}
+
+/* ---- deadlines, and what is blocked ---- */
+
+static void test_a_deadline_goes_on_while_the_track_is_blocked(void **state)
+{
+    struct world w;
+    struct farm_image *image = base_image(&w);
+    vec_push(&image->optional, PLATFORM_ARM64);
+    image->deadline_ms = 12 * HOUR;
+    w.platforms = two_platforms;
+    start(&w);
+    publish(&w, "b1");
+    w.platforms = NULL; /* the board of the optional platform is gone */
+    world_session(&w, "one", "one", GIB, NULL);
+    publish(&w, "b2");
+    world_see(&w, BASES, WORLD_MASTER, "b3");
+    struct effect e = world_take(&w, EFFECT_INSPECT);
+    world_begin(&w, 1);
+    model_on_context(w.m, e.source, e.commit, e.path, e.dockerfile,
+                     &(struct context_facts){.exists = true, .error = "too large", .id = "x"});
+    world_end(&w);
+    effect_done(&e);
+    world_is(&w, BASE, "blocked", "context-refused");
+    world_wait(&w, 12 * HOUR - 2 * MINUTE);
+    assert_false(world_attention(&w, "stale"));
+    world_wait(&w, 2 * MINUTE);
+    assert_true(world_attention(&w, "stale"));
+    assert_true(world_attention(&w, "context-refused"));
+    world_done(&w);
+}
+
+/* ---- optional platforms, and a publication that runs ---- */
+
+/* The required platform's publication has taken `steps` steps when the optional one succeeds. */
+static void optional_comes_late(struct world *w, int steps)
+{
+    struct farm_image *image = base_image(w);
+    vec_push(&image->optional, PLATFORM_ARM64);
+    w->platforms = two_platforms;
+    start(w);
+    world_push(w, BASES, "b1", NULL);
+    struct wire_poll_response got = world_poll(w, "one");
+    assert_int_equal(got.leases.n, 2);
+    bool first = str_eq(got.leases.items[0].job.platform, "linux/amd64");
+    world_succeed(w, &got.leases.items[!first], "x");
+    world_retain(w);
+    for (int i = 0; i < steps; i++)
+        world_step(w);
+    world_succeed(w, &got.leases.items[first], "y");
+    world_retain(w);
+    wire_poll_response_done(&got);
+}
+
+static size_t children(struct world *w)
+{
+    return tag_find(w->m, REPO, "latest")->shown->child.n;
+}
+
+static void test_an_optional_success_before_the_first_tag_joins_in(void **state)
+{
+    struct world w;
+    optional_comes_late(&w, 1);
+    world_publish(&w);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    assert_int_equal(children(&w), 2);
+    assert_int_equal(track_find(w.m, BASE)->build, 1);
+    world_done(&w);
+}
+
+static void test_an_optional_success_after_it_follows_in_the_next_generation(void **state)
+{
+    struct world w;
+    optional_comes_late(&w, 2);
+    world_is(&w, BASE, "publishing", "publishing");
+    while (!tag_find(w.m, REPO, "latest"))
+        world_step(&w);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 1);
+    assert_int_equal(children(&w), 1);
+    world_publish(&w);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    assert_int_equal(children(&w), 2);
+    world_is(&w, BASE, "published", "published");
+    world_done(&w);
+}
+
+/* ---- cancelling, and waiting or sharing ---- */
+
+/* What a person cancels while its next inputs wait for a base is that build: the next ones are another key. */
+static void test_cancelling_while_it_waits_for_a_base(void **state)
+{
+    struct world w;
+    two_images(&w);
+    world_push(&w, APPS, "a2", ON);
+    world_push(&w, BASES, "b2", NULL);
+    int64_t build = track_find(w.m, APP)->build;
+    world_push(&w, APPS, "a3", ON);
+    world_is(&w, APP, "waiting", "base-building");
+    assert_int_equal(cancel_latest(&w, APP), 0);
+    world_is(&w, APP, "waiting", "base-building");
+    assert_int_equal(cancel_latest(&w, APP), 0); /* once more changes nothing */
+    world_settle(&w, ON);
+    world_is(&w, APP, "published", "published");
+    assert_int_equal(track_find(w.m, APP)->build, build + 1 + 1); /* that of b2 is between */
+    world_done(&w);
+}
+
+static void test_what_is_cancelled_stays_so_though_others_build_it(void **state)
+{
+    static const char *const both[] = {"refs/heads/a", "refs/heads/b", NULL};
+    struct world w;
+    struct farm_image *image = base_image(&w);
+    str_replace(&image->ref, "refs/heads/*");
+    str_replace(&image->tags.items[0], "$branch");
+    start(&w);
+    world_see_all(&w, BASES, "b1", both);
+    world_inspect(&w, NULL);
+    assert_int_equal(cancel_latest(&w, "base@a"), 0);
+    world_is(&w, "base@a", "cancelled", "cancelled");
+    assert_int_equal(world_settle(&w, NULL), 1); /* the job that both want is b's alone */
+    world_is(&w, "base@b", "published", "published");
+    world_is(&w, "base@a", "cancelled", "cancelled");
+    world_ask(&w, COMMAND_RETRY, "base@a");
+    assert_int_equal(world_settle(&w, NULL), 0); /* it is built already */
+    world_is(&w, "base@a", "published", "published");
+    world_done(&w);
+}
+
+/* ---- failures of several kinds ---- */
+
+/* The board has the job, says that it runs, and is not heard of any more. */
+static void lose(struct world *w, const char *board)
+{
+    struct wire_poll_response got;
+    const struct wire_lease *lease = world_lease(w, board, "base", &got);
+    world_session(w, board, board, GIB, lease);
+    world_wait(w, 91000);
+    wire_poll_response_done(&got);
+}
+
+static void test_lost_boards_count_whatever_fails_between(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_push(&w, BASES, "b1", NULL);
+    lose(&w, "one");
+    world_break(&w, "one", "base", WIRE_FAILURE_INFRA);
+    world_wait(&w, 5000);
+    world_break(&w, "one", "base", WIRE_FAILURE_RECIPE);
+    world_is(&w, BASE, "building", "boards-busy");
+    lose(&w, "one"); /* one board twice counts as two */
+    world_is(&w, BASE, "failed", "job-failed");
+    world_says(&w, BASE, "poison: board one was lost while it built this");
+    world_done(&w);
+}
+
+/* Want of something does not use up the other board that a timeout asks for. */
+static void test_a_timeout_goes_elsewhere_whatever_fails_between(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_board(&w, "two");
+    world_push(&w, BASES, "b1", NULL);
+    world_break(&w, "one", "base", WIRE_FAILURE_TIMEOUT);
+    world_break(&w, "two", "base", WIRE_FAILURE_INFRA);
+    world_wait(&w, 5000);
+    struct wire_poll_response got = world_poll(&w, "one");
+    assert_int_equal(got.leases.n, 0);
+    wire_poll_response_done(&got);
+    world_says(&w, BASE, "board one has failed it");
+    world_build(&w, "two", "base", "x");
+    world_publish(&w);
+    world_is(&w, BASE, "published", "published");
+    world_done(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_retiring_a_held_track_gives_its_tags_up),
+        cmocka_unit_test(test_a_retired_track_returns_to_nothing),
+        cmocka_unit_test(test_what_is_retired_in_a_freeze_is_passed_on_when_it_is_thawed),
+        cmocka_unit_test(test_retiring_the_platform_that_fails_lets_the_others_through),
+        cmocka_unit_test(test_an_incumbent_that_is_deleted_keeps_its_tag),
+        cmocka_unit_test(test_what_has_stopped_has_no_conflict),
+        cmocka_unit_test(test_a_deadline_goes_on_while_the_track_is_blocked),
+        cmocka_unit_test(test_an_optional_success_before_the_first_tag_joins_in),
+        cmocka_unit_test(test_an_optional_success_after_it_follows_in_the_next_generation),
+        cmocka_unit_test(test_cancelling_while_it_waits_for_a_base),
+        cmocka_unit_test(test_what_is_cancelled_stays_so_though_others_build_it),
+        cmocka_unit_test(test_lost_boards_count_whatever_fails_between),
+        cmocka_unit_test(test_a_timeout_goes_elsewhere_whatever_fails_between),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -5,7 +5,9 @@
  *     happy path     a child's job succeeds -> a place is wanted for it -> EFFECT_RETAIN -> the registry keeps it, and
  *                    only then is it published; an index is PUT under its place before any other tag names it
  *     failure modes  the registry is away: again after a back-off, for ever;
- *                    the manifest is not there: it is lost, and its job is wanted again
+ *                    the manifest is not there: it is lost, and its job is wanted again;
+ *                    a PUT whose outcome is not known, of this coordinator or of one that was killed: its place names
+ *                    nothing else before it can land no more (`registry-timeout`)
  *
  * What is needed keeps its place: what a publication that the store has not pruned names, what the latest build has
  * made, and what a job that waits or runs is built on. A ring of the publications kept and one more is
@@ -177,6 +179,18 @@ static struct retention *make_place(struct model *m, struct track *t, enum platf
     return r;
 }
 
+/* A PUT may be on its way that nobody waits for. */
+static void not_free_yet(const struct model *m, struct retention *r)
+{
+    r->free_at = m->mono + m->farm->registry_timeout_ms;
+}
+
+static bool is_free(const struct model *m, const struct track *t, const struct retention *r)
+{
+    return !r->asked && r->free_at <= m->mono && !needs(m, t, r, r->wanted) &&
+           !needs(m, t, r, r->digest);
+}
+
 /* The place that names or is to name the digest; else one that nothing needs, else a new one. */
 static struct retention *place_for(struct model *m, struct track *t, enum platform p,
                                    const char *digest)
@@ -190,7 +204,7 @@ static struct retention *place_for(struct model *m, struct track *t, enum platfo
         n++;
         if (str_eq(r->wanted, digest))
             return r;
-        if (!unneeded && !r->asked && !needs(m, t, r, r->wanted) && !needs(m, t, r, r->digest))
+        if (!unneeded && is_free(m, t, r))
             unneeded = r;
     }
     return unneeded ? unneeded : make_place(m, t, p, n);
@@ -311,6 +325,8 @@ void retain_index_end(struct model *m, const struct publication *p, bool done)
             continue;
         r->asked = false;
         r->publication = 0;
+        if (!done)
+            not_free_yet(m, r);
         if (!done || !str_eq(r->wanted, p->digest) || str_eq(r->digest, p->digest))
             continue;
         str_replace(&r->digest, p->digest);
@@ -345,6 +361,8 @@ void retain_audited(struct model *m, const char *repository, const char *name, c
 void retain_start(struct model *m)
 {
     for (struct retention *r = m->places; r; r = r->hh.next) {
+        if (!r->wanted || pending(r))
+            not_free_yet(m, r);
         if (!pending(r))
             continue;
         r->queued = true;

@@ -408,6 +408,8 @@ struct retention {
     bool queued;            /* in the model's list of places to bring about */
     int64_t publication;    /* whose step its PUT is; 0: none's */
     int64_t retry_due, failures;
+    int64_t
+        free_at; /* until then a PUT of something older may still land here: it is given to nothing else */
     char *hash_key;
     UT_hash_handle hh;
 };

@@ -188,6 +188,7 @@ struct farm *farm_spec_build(const struct farm_spec *spec)
                                                   .max_temperature = 75,
                                                   .min_disk = (int64_t)2 << 30});
     f->lease_term_ms = spec->lease_term_ms;
+    f->registry_timeout_ms = 60000;
     f->timeout_ms = 3600000;
     for (unsigned i = 0; i < MAX_IMAGES; i++)
         if (spec->image[i].present)

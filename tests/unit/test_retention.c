@@ -487,6 +487,93 @@ static void test_a_registry_that_is_away_is_asked_again(void **state)
     end(&w, &r);
 }
 
+/* Seen `n` more commits, from number `from` on, each built and published. */
+static void publish_more(struct world *w, struct registry *r, int from, int n)
+{
+    for (int i = from; i < from + n; i++) {
+        char commit[16];
+        snprintf(commit, sizeof(commit), "c%d", i);
+        see(w, SOURCE, commit);
+        finish(w, r, "base", NULL);
+        assert_string_equal(world_track_state(w, TRACK), "published");
+    }
+}
+
+/* The coordinator was killed with a PUT on its way, which lands when what it brought is needed no more. */
+static void test_a_killed_coordinators_put_lands_late(void **state)
+{
+    struct world w;
+    struct registry r;
+    begin(&w, &r);
+    w.farm->keep = 2;
+    w.farm->registry_timeout_ms = 60000;
+    start(&w);
+    see(&w, SOURCE, "c0");
+    struct wire_poll_response got = world_poll(&w, "one");
+    char digest[DIGEST_SIZE];
+    digest_of("x", 1, digest);
+    push(&r, REPO, digest);
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    const struct effect *e = NULL;
+    assert_int_equal(asked(&w, &e), 1);
+    cleanup_free char *place = xstrdup(e->tags.items[0].tag);
+    world_restart(&w);
+    run(&w, &r);
+    publish_more(&w, &r, 1, 3);
+    push(&r, REPO, digest); /* a registry may keep it longer */
+    put(&r, REPO, place, digest);
+    publish_more(&w, &r, 4, 3);
+    /* when it can land no more, the place is taken again */
+    int places = count_places(&w, "linux/amd64");
+    assert_true(str_eq(tag_of(&r, REPO, place)->digest, digest));
+    world_wait(&w, 60000);
+    publish_more(&w, &r, 7, 4);
+    assert_int_equal(count_places(&w, "linux/amd64"), places);
+    assert_false(str_eq(tag_of(&r, REPO, place)->digest, digest));
+    end(&w, &r);
+}
+
+/* The PUT of an index was not answered, and its publication is superseded: the place is not the next one's. */
+static void test_an_indexs_put_lands_late(void **state)
+{
+    struct world w;
+    struct registry r;
+    begin(&w, &r);
+    w.farm->registry_timeout_ms = 60000;
+    start(&w);
+    publish_more(&w, &r, 0, 1);
+    see(&w, SOURCE, "late");
+    struct wire_poll_response got = world_poll(&w, "one");
+    char digest[DIGEST_SIZE];
+    digest_of("x", 1, digest);
+    push(&r, REPO, digest);
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    struct effect e = {0};
+    for (bool found = false;
+         !found;) { /* the step that PUTs the index is the first one that is not done */
+        for (size_t i = 0; i < w.todo.n && !found; i++)
+            if (w.todo.items[i].kind == EFFECT_PUBLISH && w.todo.items[i].step == PUBLISH_INDEX) {
+                e = w.todo.items[i];
+                vec_remove(&w.todo, i);
+                found = true;
+            }
+        if (!found)
+            assert_true(step(&w, &r));
+    }
+    world_begin(&w, 1);
+    model_on_publication_failed(w.m, e.publication, PUBLISH_INDEX, PUBLISH_AWAY, PLATFORM_COUNT,
+                                "timed out");
+    world_end(&w);
+    publish_more(&w, &r, 1, 2);
+    push(&r, REPO, e.digest);
+    put(&r, REPO, e.tags.items[0].tag, e.digest); /* now it lands */
+    effect_done(&e);
+    publish_more(&w, &r, 3, 1);
+    end(&w, &r);
+}
+
 /* The names cannot be a user's: no template gives one. */
 static void test_the_names_are_reserved(void **state)
 {
@@ -519,6 +606,8 @@ int main(void)
         cmocka_unit_test(test_more_are_kept_where_a_tag_stayed_behind),
         cmocka_unit_test(test_a_restart_asks_again_for_what_is_not_known_to_be_done),
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),
+        cmocka_unit_test(test_a_killed_coordinators_put_lands_late),
+        cmocka_unit_test(test_an_indexs_put_lands_late),
         cmocka_unit_test(test_the_names_are_reserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

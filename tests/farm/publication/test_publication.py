@@ -21,13 +21,13 @@ def platforms(index):
 class World:
     """A farm of one image for two platforms, whose registry is behind a proxy."""
 
-    def __init__(self, farm, limit="4s"):
+    def __init__(self, farm, limit="4s", **more):
         self.registry, git = farm.registry(), farm.git()
         self.proxy = farm.add(RegistryProxy(self.registry))
         self.app = git.repo("app")
         self.push(0)
         self.sheafd = farm.coordinator({
-            "registry": f"{self.proxy.host}/osf", "platforms": PLATFORMS, "registry-timeout": limit, "images": {
+            "registry": f"{self.proxy.host}/osf", "platforms": PLATFORMS, "registry-timeout": limit, **more, "images": {
                 "app": {"source": self.app.url, "ref": "refs/heads/master", "tags": TAGS, "emulated": True}}})
         farm.agent(self.sheafd, "amd64-1")
         farm.agent(self.sheafd, "arm64-1", emulated=["linux/arm64"])
@@ -116,3 +116,32 @@ def test_a_put_that_lands_after_the_restart(farm):
     sheafd.wait(proxy.delivered.is_set, 30, "the late PUT")
     sheafd.wait_idle(120)
     world.check_published()
+
+
+@pytest.mark.timeout(600)
+def test_a_retention_that_lands_after_the_restart(farm):
+    """A child was to be kept when the coordinator was killed; the PUT arrives when that child is needed no more."""
+    world = World(farm, limit="10m", keep=2)
+    sheafd, proxy = world.sheafd, world.proxy
+    proxy.late = True
+    proxy.catch(1, r"PUT /v2/osf/app/manifests/_sheaf\..*\.amd64\.")
+    world.push(1)
+    sheafd.poll(world.app)
+    sheafd.wait(proxy.caught.is_set, 120, "the PUT of a child")
+    place, late = proxy.what.rsplit("/", 1)[1], None
+    sheafd.kill()
+    sheafd.start()
+    for n in range(2, 6):
+        if n == 5:
+            late = world.registry.digest("osf/app", place)
+            proxy.release()
+            sheafd.wait(proxy.delivered.is_set, 30, "the late PUT")
+            assert world.registry.digest("osf/app", place) == late, "nothing else has that place yet"
+        world.push(n)
+        sheafd.settle(world.app)
+    world.check_published()
+    tagged = {world.registry.digest("osf/app", tag) for tag in world.registry.tags("osf/app")}
+    kept = [p["digest"] for p in sheafd.track("app")["publications"]]
+    assert len(kept) == 2
+    for index in kept:
+        assert {index, *(child["digest"] for child in world.raw(f"@{index}")["manifests"])} <= tagged

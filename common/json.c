@@ -1,5 +1,6 @@
 #include "common/json.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,6 +12,8 @@
 static bool has_too_many_values(const char *text, size_t n)
 {
     size_t values = 0;
+    if (n <= VALUES_MAX)
+        return false;
     for (size_t i = 0; i < n && values <= VALUES_MAX; i++)
         values += text[i] == ',' || text[i] == '[' || text[i] == '{';
     return values > VALUES_MAX;
@@ -92,6 +95,92 @@ json_t *json_text(const char *s)
 {
     json_t *json = json_string(s);
     return json ? json : json_text_of(s, strlen(s));
+}
+
+/* How many bytes from `s` on go into a text as they are: printable ASCII without quote and backslash. */
+static size_t plain_length(const char *s)
+{
+    size_t n = 0;
+    while ((unsigned char)s[n] >= ' ' && (unsigned char)s[n] < 0x80 && s[n] != '"' && s[n] != '\\')
+        n++;
+    return n;
+}
+
+static void write_escaped(struct strbuf *to, char c)
+{
+    static const char special[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    const char *known = strchr(special, c);
+    if (known)
+        strbuf_addf(to, "\\%c", letters[known - special]);
+    else
+        strbuf_addf(to, "\\u%04X", (unsigned)(unsigned char)c);
+}
+
+void json_write_text(struct strbuf *to, const char *s)
+{
+    strbuf_addc(to, '"');
+    for (;;) {
+        size_t n = plain_length(s);
+        strbuf_addn(to, s, n);
+        s += n;
+        if (!*s)
+            break;
+        if ((unsigned char)*s < 0x80) {
+            write_escaped(to, *s++);
+            continue;
+        }
+        size_t length = utf8_length((const unsigned char *)s, strnlen(s, 4));
+        strbuf_addn(to, length ? s : "?", length ? length : 1);
+        s += length ? length : 1;
+    }
+    strbuf_addc(to, '"');
+}
+
+/* Past the string that begins at `s`. */
+static const char *string_end(const char *s)
+{
+    for (s++; *s && *s != '"'; s++)
+        if (*s == '\\' && s[1])
+            s++;
+    return *s ? s + 1 : s;
+}
+
+/* Where the value of a member of the outermost object begins; NULL: it has none of that name. */
+static const char *member_value(const char *s, const char *name)
+{
+    size_t n = strlen(name);
+    int depth = 0;
+    while (*s) {
+        if (*s != '"') {
+            depth += (*s == '{' || *s == '[') - (*s == '}' || *s == ']');
+            s++;
+            continue;
+        }
+        const char *end = string_end(s);
+        if (depth == 1 && *end == ':' && (size_t)(end - s) == n + 2 && !memcmp(s + 1, name, n))
+            return end + 1;
+        s = end;
+    }
+    return NULL;
+}
+
+json_t *json_member(const char *text, const char *name)
+{
+    const char *value = member_value(text, name);
+    return value ? json_loads(value, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, NULL) : NULL;
+}
+
+void json_set_bool(struct strbuf *text, const char *name, bool value)
+{
+    const char *at = member_value(text->s, name);
+    assert(at && (*at == 't' || *at == 'f'));
+    if ((*at == 't') == value)
+        return;
+    size_t offset = (size_t)(at - text->s);
+    cleanup_free char *rest = xstrdup(at + (value ? strlen("false") : strlen("true")));
+    text->n = offset;
+    strbuf_add(text, value ? "true" : "false");
+    strbuf_add(text, rest);
 }
 
 static int unpack(json_t *json, size_t flags, struct err *err, const char *format, va_list ap)

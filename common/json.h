@@ -28,7 +28,14 @@ char *json_canonical(const json_t *json) __attribute__((returns_nonnull, warn_un
 
 /* A text as JSON; bytes that are not UTF-8 become '?'. */
 json_t *json_text(const char *s) __attribute__((returns_nonnull, warn_unused_result));
-/* The same for `n` bytes, which may hold any; a NUL becomes '?' too. */
+/* Appends the same as text, in quotes, as jansson writes it. */
+void json_write_text(struct strbuf *to, const char *s);
+/* The value of one member of the outermost object of `text`, a well-formed text of ours, of which only that is parsed.
+ * The caller owns it; NULL: there is none of that name. */
+json_t *json_member(const char *text, const char *name);
+/* Sets a member that is true or false of the outermost object of `text`, which is well-formed and has it. */
+void json_set_bool(struct strbuf *text, const char *name, bool value);
+/* The same as json_text for `n` bytes, which may hold any; a NUL becomes '?' too. */
 json_t *json_text_of(const char *bytes, size_t n)
     __attribute__((returns_nonnull, warn_unused_result));
 

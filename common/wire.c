@@ -227,7 +227,7 @@ static const struct wire_field wire_lease_fields[] = {
     FIELD(wire_lease, lease, STRING, LEASE_ID),
     COUNT(wire_lease, epoch, .min = 1),
     FIELD(wire_lease, secret, STRING, .text = TEXT_NAME, WORD),
-    FIELD(wire_lease, job, OBJECT, OF(wire_job)),
+    FIELD(wire_lease, job, OBJECT, OF(wire_job), .as_text = offsetof(struct wire_lease, job_text)),
 };
 TYPE(wire_lease, "lease", 1024 * 1024 + 4096, NULL)
 

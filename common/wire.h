@@ -144,6 +144,7 @@ struct wire_lease {
     int64_t epoch; /* rises each time the job is granted */
     char *secret;
     struct wire_job job;
+    const char *job_text; /* borrowed; encoded in place of `job`, unless it is NULL */
 };
 WIRE_API(wire_lease)
 

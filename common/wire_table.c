@@ -336,96 +336,168 @@ int wire_decode(const struct wire_type *type, const char *text, size_t n, void *
 
 /* ---- encoding ---- */
 
-static json_t *must(json_t *json)
+static void write_value(const struct wire_type *type, const void *value, struct strbuf *to);
+
+static void write_int(int64_t v, struct strbuf *to)
 {
-    if (!json)
-        abort(); /* no memory: as the allocators of common/mem.h */
-    return json;
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%" PRId64, v);
+    strbuf_addn(to, text, (size_t)n);
 }
 
-static json_t *encode_strings(const strvec *v)
+/* JSON has neither NAN nor infinities. */
+static void write_real(double v, struct strbuf *to)
 {
-    json_t *json = must(json_array());
-    VEC_FOREACH (v, s)
-        json_array_append_new(json, json_text(*s));
-    return json;
+    char text[40];
+    int n = isfinite(v) ? snprintf(text, sizeof(text), "%.17g", v) : 0;
+    strbuf_addn(to, n ? text : "null", n ? (size_t)n : 4);
+    if (n && !strpbrk(text, ".e"))
+        strbuf_add(to, ".0"); /* it stays a real */
 }
 
-static json_t *encode_map(const wire_map *map)
+static void write_strings(const strvec *v, struct strbuf *to)
 {
-    json_t *json = must(json_object());
-    VEC_FOREACH (map, pair) {
-        json_t *key = json_text(pair->key);
-        json_object_set_new(json, json_string_value(key), json_text(pair->value));
-        json_decref(key);
+    strbuf_addc(to, '[');
+    for (size_t i = 0; i < v->n; i++) {
+        if (i)
+            strbuf_addc(to, ',');
+        json_write_text(to, v->items[i]);
     }
-    return json;
+    strbuf_addc(to, ']');
 }
 
-static json_t *encode_list(const struct wire_type *t, const void *member)
+static void write_map(const wire_map *map, struct strbuf *to)
+{
+    strbuf_addc(to, '{');
+    for (size_t i = 0; i < map->n; i++) {
+        if (i)
+            strbuf_addc(to, ',');
+        json_write_text(to, map->items[i].key);
+        strbuf_addc(to, ':');
+        json_write_text(to, map->items[i].value);
+    }
+    strbuf_addc(to, '}');
+}
+
+static void write_list(const struct wire_type *t, const void *member, struct strbuf *to)
 {
     struct any_vec v = vec_load(member);
-    json_t *json = must(json_array());
-    for (size_t i = 0; i < v.n; i++)
-        json_array_append_new(json, wire_to_json(t, (const char *)v.items + i * t->size));
-    return json;
+    strbuf_addc(to, '[');
+    for (size_t i = 0; i < v.n; i++) {
+        if (i)
+            strbuf_addc(to, ',');
+        write_value(t, (const char *)v.items + i * t->size, to);
+    }
+    strbuf_addc(to, ']');
 }
 
-static json_t *encode_enum(const struct wire_field *f, unsigned v)
+static void write_enum(const struct wire_field *f, unsigned v, struct strbuf *to)
 {
     if (v == 0 && (f->flags & WIRE_NULLABLE))
-        return json_null();
-    return must(json_string(f->names[v]));
+        strbuf_add(to, "null");
+    else
+        json_write_text(to, f->names[v]);
 }
 
-static json_t *encode_field(const struct wire_field *f, const void *value)
+static void write_member(const struct wire_field *f, const void *member, struct strbuf *to)
 {
-    const void *member = member_of(f, value);
-    if (!member)
-        return json_null();
     switch (f->kind) {
     case WIRE_VERSION:
-        return must(json_integer(1));
+        strbuf_addc(to, '1');
+        return;
     case WIRE_STRING:
-        return *(char *const *)member ? json_text(*(char *const *)member) : json_null();
+        if (*(char *const *)member)
+            json_write_text(to, *(char *const *)member);
+        else
+            strbuf_add(to, "null");
+        return;
     case WIRE_INT:
-        return must(json_integer(*(const int64_t *)member));
+        write_int(*(const int64_t *)member, to);
+        return;
     case WIRE_REAL:
-        /* json_real refuses NAN and infinities */
-        return isfinite(*(const double *)member) ? must(json_real(*(const double *)member))
-                                                 : json_null();
+        write_real(*(const double *)member, to);
+        return;
     case WIRE_BOOL:
-        return json_boolean(*(const bool *)member);
+        strbuf_add(to, *(const bool *)member ? "true" : "false");
+        return;
     case WIRE_ENUM:
-        return encode_enum(f, *(const unsigned *)member);
+        write_enum(f, *(const unsigned *)member, to);
+        return;
     case WIRE_STRINGS:
-        return encode_strings(member);
+        write_strings(member, to);
+        return;
     case WIRE_MAP:
-        return encode_map(member);
+        write_map(member, to);
+        return;
     case WIRE_OBJECT:
-        return wire_to_json(f->type(), member);
+        write_value(f->type(), member, to);
+        return;
     case WIRE_LIST:
-        return encode_list(f->type(), member);
+        write_list(f->type(), member, to);
+        return;
     }
-    abort();
 }
 
-json_t *wire_to_json(const struct wire_type *type, const void *value)
+static void write_field(const struct wire_field *f, const void *value, struct strbuf *to)
 {
-    json_t *json = must(json_object());
+    const void *member = member_of(f, value);
+    const char *text = NULL;
+    if (f->as_text)
+        memcpy(&text, (const char *)value + f->as_text, sizeof(text));
+    if (text)
+        strbuf_add(to, text);
+    else if (member)
+        write_member(f, member, to);
+    else
+        strbuf_add(to, "null");
+}
+
+static int field_cmp(const void *a, const void *b)
+{
+    return strcmp((*(const struct wire_field *const *)a)->name,
+                  (*(const struct wire_field *const *)b)->name);
+}
+
+static void write_value(const struct wire_type *type, const void *value, struct strbuf *to)
+{
+    const struct wire_field *fields[WIRE_FIELDS_MAX];
+    assert(type->n <= WIRE_FIELDS_MAX);
     for (size_t i = 0; i < type->n; i++)
-        json_object_set_new(json, type->fields[i].name, encode_field(&type->fields[i], value));
-    return json;
+        fields[i] = &type->fields[i];
+    qsort(fields, type->n, sizeof(*fields), field_cmp);
+    for (size_t i = 0; i < type->n; i++) {
+        strbuf_addc(to, i ? ',' : '{');
+        json_write_text(to, fields[i]->name);
+        strbuf_addc(to, ':');
+        write_field(fields[i], value, to);
+    }
+    strbuf_addc(to, '}');
 }
 
 char *wire_encode(const struct wire_type *type, const void *value)
 {
-    json_t *json = wire_to_json(type, value);
-    char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
-    json_decref(json);
-    if (!text)
-        abort();
-    return text;
+    struct strbuf text = {0};
+    write_value(type, value, &text);
+    return strbuf_steal(&text);
+}
+
+char *wire_encode_member(const struct wire_type *type, const void *value, const char *name)
+{
+    struct strbuf text = {0};
+    for (size_t i = 0; i < type->n; i++)
+        if (str_eq(type->fields[i].name, name))
+            write_field(&type->fields[i], value, &text);
+    assert(text.n);
+    return strbuf_steal(&text);
+}
+
+json_t *wire_to_json(const struct wire_type *type, const void *value)
+{
+    cleanup_free char *text = wire_encode(type, value);
+    json_t *json = json_loads(text, 0, NULL);
+    if (!json)
+        abort(); /* no memory: as the allocators of common/mem.h */
+    return json;
 }
 
 /* ---- ownership ---- */

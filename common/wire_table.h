@@ -54,7 +54,11 @@ struct wire_field {
     const char *expected;                  /* what `valid` wants, for the message */
     const char *const *names;              /* ENUM, NULL-terminated; names[0] is "" when nullable */
     const struct wire_type *(*type)(void); /* OBJECT, LIST */
+    size_t
+        as_text; /* where the struct has a `const char *`, borrowed: unless it is NULL it is what is encoded in the
+                       member's place, JSON already. 0: nowhere. Decoding leaves it NULL */
 };
+#define WIRE_FIELDS_MAX 32 /* of one struct */
 
 struct wire_type {
     const char *name; /* for messages: "poll request" */
@@ -76,6 +80,10 @@ int wire_from_json(const struct wire_type *type, const json_t *json, void *ret, 
 
 /* The canonical text of `value`; the caller owns it. Bytes that are not UTF-8 become '?'. */
 char *wire_encode(const struct wire_type *type, const void *value)
+    __attribute__((returns_nonnull, warn_unused_result));
+
+/* The same for one member of `value` alone, which the type has. */
+char *wire_encode_member(const struct wire_type *type, const void *value, const char *name)
     __attribute__((returns_nonnull, warn_unused_result));
 
 /* As wire_encode, as a new JSON value that the caller owns. */

@@ -73,7 +73,7 @@ void board_move(struct model *m, struct board *b, enum board_state state)
     board_plan_waiting(m);
 }
 
-static void decode_facts(struct board *b, const struct wire_facts *facts)
+static void take_facts(struct board *b, const struct wire_facts *facts)
 {
     memset(b->native, 0, sizeof(b->native));
     memset(b->emulated, 0, sizeof(b->emulated));
@@ -122,16 +122,21 @@ static void note_buildah(struct model *m)
     plan_all(m);
 }
 
+void board_take_facts(struct model *m, struct board *b, const struct wire_facts *facts)
+{
+    take_facts(b, facts);
+    const char *buildah = wire_map_get(&facts->builders, "buildah");
+    b->buildah = buildah ? dockerfile_buildah_number(buildah) : INT_MAX;
+    str_replace(&b->buildah_version, buildah);
+    note_buildah(m);
+}
+
 void board_decode(struct model *m, struct board *b)
 {
     struct wire_facts facts = {0};
     if (!b->facts || wire_facts_decode(b->facts, strlen(b->facts), &facts, NULL) < 0)
         return;
-    decode_facts(b, &facts);
-    const char *buildah = wire_map_get(&facts.builders, "buildah");
-    b->buildah = buildah ? dockerfile_buildah_number(buildah) : INT_MAX;
-    str_replace(&b->buildah_version, buildah);
-    note_buildah(m);
+    board_take_facts(m, b, &facts);
     wire_facts_done(&facts);
 }
 

@@ -76,6 +76,7 @@ void job_describe(struct model *m, struct job *j, const struct slot *s)
     job_spec_fill(m, s, &spec);
     free(j->spec);
     j->spec = wire_job_encode(&spec);
+    retain_described(m, j, &spec);
     wire_job_done(&spec);
     model_touch(m, j);
 }

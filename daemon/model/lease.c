@@ -2,6 +2,7 @@
  *
  * Only leases that a poll lists are renewed. One that was granted and is not in the next poll was lost with the
  * answer: requeued, nobody blamed. One that is listed but not current is cancelled. */
+#include "common/json.h"
 #include "daemon/model/estimate.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
@@ -107,7 +108,7 @@ void model_on_session(struct model *m, const char *board, const struct wire_sess
     str_replace(&b->boot, req->boot);
     cleanup_free char *old = b->facts;
     b->facts = wire_facts_encode(&req->facts);
-    board_decode(m, b);
+    board_take_facts(m, b, &req->facts);
     if (!str_eq(old, b->facts)) {
         schedule_boards_changed(m);
         board_plan_waiting(m);
@@ -127,16 +128,14 @@ void model_on_session(struct model *m, const char *board, const struct wire_sess
 
 /* ---- poll ---- */
 
-static void fill_lease(const struct attempt *a, struct wire_lease *lease)
+/* The job as its row has it, and what depends on the board and the attempt. The caller owns it. */
+static char *job_text(const struct attempt *a)
 {
-    lease->lease = xstrdup(a->lease);
-    lease->epoch = a->epoch;
-    lease->secret = xstrdup(a->secret);
-    struct err err = ERR_INIT;
-    if (wire_job_decode(a->job->spec, strlen(a->job->spec), &lease->job, &err) < 0)
-        abort(); /* we wrote it */
-    lease->job.emulated = a->board->emulated[a->job->platform];
-    lease->job.no_cache = a->job->no_cache;
+    struct strbuf text = {0};
+    strbuf_add(&text, a->job->spec);
+    json_set_bool(&text, "emulated", a->board->emulated[a->job->platform]);
+    json_set_bool(&text, "no_cache", a->job->no_cache);
+    return strbuf_steal(&text);
 }
 
 void board_reply_poll(struct model *m, struct board *b, bool even_empty)
@@ -144,6 +143,7 @@ void board_reply_poll(struct model *m, struct board *b, bool even_empty)
     if (!b->poll)
         return;
     struct wire_poll_response answer = {.seq = b->seq};
+    cleanup_strvec strvec jobs = {0};
     VEC_FOREACH (&b->leases, it) {
         struct attempt *a = *it;
         if (a->cancel && !a->told) {
@@ -151,8 +151,11 @@ void board_reply_poll(struct model *m, struct board *b, bool even_empty)
             a->told = true;
         } else if (a->state == ATTEMPT_GRANTED && !a->cancel && a->granted_seq == b->seq &&
                    !a->sent) {
-            vec_push(&answer.leases, (struct wire_lease){0});
-            fill_lease(a, &answer.leases.items[answer.leases.n - 1]);
+            vec_push(&jobs, job_text(a));
+            vec_push(&answer.leases, (struct wire_lease){.lease = xstrdup(a->lease),
+                                                         .epoch = a->epoch,
+                                                         .secret = xstrdup(a->secret),
+                                                         .job_text = jobs.items[jobs.n - 1]});
             a->sent = true;
         }
     }
@@ -255,17 +258,15 @@ void model_on_poll_closed(struct model *m, uint64_t token)
 
 static void keep_result(struct model *m, const struct attempt *a, const struct wire_result *result)
 {
-    json_t *whole = wire_result_to_json(result);
+    const struct wire_type *type = wire_result_type();
     struct result *r = xnew(struct result);
     r->row.table = TABLE_RESULT;
     r->attempt = a->id;
     r->job_key = xstrdup(a->job_key);
-    r->timings = json_dumps(json_object_get(whole, "timings"), JSON_COMPACT);
-    r->layers = json_dumps(json_object_get(whole, "layers"), JSON_COMPACT);
-    r->packages = json_dumps(json_object_get(whole, "packages"), JSON_COMPACT);
-    json_t *root = json_object_get(whole, "build_root");
-    r->build_root = json_is_array(root) ? json_dumps(root, JSON_COMPACT) : NULL;
-    json_decref(whole);
+    r->timings = wire_encode_member(type, result, "timings");
+    r->layers = wire_encode_member(type, result, "layers");
+    r->packages = wire_encode_member(type, result, "packages");
+    r->build_root = result->build_root ? wire_encode_member(type, result, "build_root") : NULL;
     delta_upsert(&m->turn->delta, TABLE_RESULT, r);
     row_done(TABLE_RESULT, r);
     free(r);

@@ -256,6 +256,8 @@ void retain_timer(struct model *m);
 void retain_done(struct model *m);
 /* The job does (not) need its bases, and its last good output, from now on. */
 void retain_job(struct model *m, struct job *j, bool needed);
+/* What a board is told of the job is said anew. */
+void retain_described(struct model *m, struct job *j, const struct wire_job *spec);
 /* Gives the child a place, and says whether the registry keeps it there. *ret_error is what the last PUT failed of, or
  * NULL; borrowed until the next turn. */
 bool retain_child(struct model *m, struct track *t, enum platform p, const char *digest,
@@ -282,7 +284,9 @@ bool board_may(enum board_state from, enum board_state to);
 void board_move(struct model *m, struct board *b, enum board_state state);
 /* What a board is or can do has changed: what waits for one looks again. */
 void board_plan_waiting(struct model *m);
-/* Reads b->facts into the live members. */
+/* Takes what a board is and can do into the live members. */
+void board_take_facts(struct model *m, struct board *b, const struct wire_facts *facts);
+/* The same from b->facts, after loading. */
 void board_decode(struct model *m, struct board *b);
 /* Ends what is due: polls, terms. */
 void board_timer(struct model *m);

@@ -15,6 +15,7 @@
  *
  * A place is called _sheaf.<hash of the track>.<platform or index>.<number>; no tag of a user begins with _sheaf. */
 #include "common/digest.h"
+#include "common/json.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/tagging.h"
 
@@ -50,17 +51,39 @@ static void pinned_count(struct model *m, const char *digest, int by)
     free(p);
 }
 
+static void count_pins(struct model *m, const struct job *j, int by)
+{
+    VEC_FOREACH (&j->pins, digest)
+        pinned_count(m, *digest, by);
+}
+
 /* What the job needs of our registry: its bases, and the output that it may repeat. */
+void retain_described(struct model *m, struct job *j, const struct wire_job *spec)
+{
+    if (j->pinning)
+        count_pins(m, j, -1);
+    strvec_done(&j->pins);
+    VEC_FOREACH (&spec->bases, base)
+        strvec_add(&j->pins, base->digest);
+    if (spec->previous)
+        strvec_add(&j->pins, spec->previous->manifest);
+    j->pins_known = true;
+    if (j->pinning)
+        count_pins(m, j, 1);
+}
+
+/* The same from the spec's text: of all that it says only this is wanted, and a start reads many. */
 static void read_pins(struct job *j)
 {
-    struct wire_job spec = {0};
-    if (wire_job_decode(j->spec, strlen(j->spec), &spec, NULL) < 0)
-        return;
-    VEC_FOREACH (&spec.bases, base)
-        strvec_add(&j->pins, base->digest);
-    if (spec.previous)
-        strvec_add(&j->pins, spec.previous->manifest);
-    wire_job_done(&spec);
+    cleanup_json json_t *bases = json_member(j->spec, "bases");
+    cleanup_json json_t *previous = json_member(j->spec, "previous");
+    size_t i;
+    json_t *base;
+    json_array_foreach (bases, i, base)
+        strvec_add(&j->pins, json_string_value(json_object_get(base, "digest")));
+    const char *manifest = json_string_value(json_object_get(previous, "manifest"));
+    if (manifest)
+        strvec_add(&j->pins, manifest);
 }
 
 void retain_job(struct model *m, struct job *j, bool needed)
@@ -68,10 +91,10 @@ void retain_job(struct model *m, struct job *j, bool needed)
     if (needed == j->pinning)
         return;
     j->pinning = needed;
-    if (needed)
+    if (needed && !j->pins_known)
         read_pins(j);
-    VEC_FOREACH (&j->pins, digest)
-        pinned_count(m, *digest, needed ? 1 : -1);
+    count_pins(m, j, needed ? 1 : -1);
+    j->pins_known = needed;
     if (!needed)
         strvec_done(&j->pins);
 }

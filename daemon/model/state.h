@@ -265,7 +265,8 @@ struct job {
     int64_t order;     /* its place in the queue: the lowest goes first */
     bool queued;
     bool stranded;        /* queued, but no board that is there could run it */
-    strvec pins;          /* digests that it needs of registries, while `pinning` */
+    strvec pins;          /* digests that it needs of registries, where `pins_known` */
+    bool pins_known;      /* as of its spec; else that is read again when it is to be pinned */
     bool pinning;         /* they are kept for it: it is under way */
     int mark;             /* of the last copy that took it */
     struct attempt *live; /* granted, running or lost but still reattachable */

@@ -292,7 +292,7 @@ static void base_moved(struct bench_world *w)
             break;
     }
     printf("%zu jobs of all that is built on it, the costliest of each:\n", n);
-    figure("one poll (up to 50 leases in its answer)", poll, 0);
+    figure("one poll (up to 50 leases in its answer)", poll, 1);
     figure("one result, with what it publishes and grants", result, 1);
     figure("one step of a publication", publish, 1);
     figure("one timer", turn(w, event_timer, NULL, &jobs), 1);

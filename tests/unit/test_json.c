@@ -124,6 +124,57 @@ static void test_texts_of_any_bytes(void **state)
     assert_text(json_text_of("", 0), "");
 }
 
+/* As jansson would write what json_text makes of them. */
+static void test_texts_are_written_as_jansson_does(void **state)
+{
+    static const char *const texts[] = {"",
+                                        "plain",
+                                        "\"quoted\" and \\",
+                                        "\b\f\n\r\t\x01\x1f\x7f/",
+                                        "stäte €, 🌾",
+                                        "b\xe4r",
+                                        "\xc0\xaf \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82",
+                                        "\xf0\x9f\x8c"};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        cleanup_json json_t *json = json_text(texts[i]);
+        cleanup_free char *expected = json_canonical(json);
+        cleanup_strbuf struct strbuf written = {0};
+        json_write_text(&written, texts[i]);
+        assert_string_equal(written.s, expected);
+    }
+}
+
+/* A text that has the same names in strings, in inner objects and as values. */
+#define HOLDS                                                                                      \
+    "{\"a\":\"\\\"b\\\":false,\",\"inner\":{\"b\":\"x\",\"n\":[1,\"b\"]},\"l\":[{\"b\":0}],\"x\":" \
+    "\"b\","
+
+static void test_one_member_of_a_text(void **state)
+{
+    cleanup_strbuf struct strbuf text = {0};
+    strbuf_add(&text, HOLDS "\"b\":false,\"z\":true}");
+    json_set_bool(&text, "b", false);
+    assert_string_equal(text.s, HOLDS "\"b\":false,\"z\":true}");
+    json_set_bool(&text, "b", true);
+    json_set_bool(&text, "z", false);
+    assert_string_equal(text.s, HOLDS "\"b\":true,\"z\":false}");
+    json_set_bool(&text, "z", true);
+    assert_string_equal(text.s, HOLDS "\"b\":true,\"z\":true}");
+    static const struct {
+        const char *name, *value; /* NULL: none of that name */
+    } members[] = {{"a", "\"\\\"b\\\":false,\""},
+                   {"inner", "{\"b\":\"x\",\"n\":[1,\"b\"]}"},
+                   {"l", "[{\"b\":0}]"},
+                   {"z", "true"},
+                   {"n", NULL},
+                   {"", NULL}};
+    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+        cleanup_json json_t *member = json_member(text.s, members[i].name);
+        cleanup_free char *value = member ? json_canonical(member) : NULL;
+        assert_true(str_eq(value, members[i].value));
+    }
+}
+
 /* What is cut where it is too long is still text. */
 static void test_errors_are_cut_between_characters(void **state)
 {
@@ -152,6 +203,8 @@ int main(void)
         cmocka_unit_test(test_unpack),
         cmocka_unit_test(test_getters),
         cmocka_unit_test(test_texts_of_any_bytes),
+        cmocka_unit_test(test_texts_are_written_as_jansson_does),
+        cmocka_unit_test(test_one_member_of_a_text),
         cmocka_unit_test(test_errors_are_cut_between_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -271,6 +271,35 @@ static void test_equal_jobs_have_equal_texts(void **state)
     wire_job_done(&job);
 }
 
+static void test_parts_and_texts_in_their_place(void **state)
+{
+    struct wire_lease lease;
+    assert_int_equal(wire_lease_decode(LEASE, strlen(LEASE), &lease, NULL), 0);
+    assert_null(lease.job_text);
+    cleanup_free char *secret = wire_encode_member(wire_lease_type(), &lease, "secret");
+    cleanup_free char *job = wire_encode_member(wire_lease_type(), &lease, "job");
+    assert_string_equal(secret, "\"s3cret\"");
+    assert_string_equal(job, JOB);
+    lease.job_text = "{}";
+    cleanup_free char *text = wire_lease_encode(&lease);
+    assert_string_equal(text, "{\"epoch\":3,\"job\":{},\"lease\":\"L_1-a\",\"secret\":\"s3cret\"}");
+    wire_lease_done(&lease);
+}
+
+static void test_reals(void **state)
+{
+    static const struct {
+        double value;
+        const char *text;
+    } reals[] = {{0, "0.0"},      {-1, "-1.0"},  {0.1, "0.10000000000000001"},
+                 {1e22, "1e+22"}, {NAN, "null"}, {INFINITY, "null"}};
+    for (size_t i = 0; i < sizeof(reals) / sizeof(*reals); i++) {
+        struct wire_poll_request req = {.load = reals[i].value};
+        cleanup_free char *text = wire_encode_member(wire_poll_request_type(), &req, "load");
+        assert_string_equal(text, reals[i].text);
+    }
+}
+
 static void test_text_that_is_not_utf8(void **state)
 {
     struct wire_error e = {.error = (char *)"caf\xe9"};
@@ -291,6 +320,8 @@ int main(void)
         cmocka_unit_test(test_lease_ids),
         cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_equal_jobs_have_equal_texts),
+        cmocka_unit_test(test_parts_and_texts_in_their_place),
+        cmocka_unit_test(test_reals),
         cmocka_unit_test(test_text_that_is_not_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

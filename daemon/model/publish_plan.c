@@ -178,7 +178,8 @@ static bool differs(const struct tag_node *n, const childvec *children)
            !str_eq(n->current->digest, p->digest);
 }
 
-/* The tags that have to move so that each names `children`; returns how many are owned at all. */
+/* The tags that have to move so that each names `children`; returns how many are owned at all. A track without a publication
+ * of its own makes one even of what its tags name already, since it could own none of them without (rule 3). */
 static size_t tags_to_move(struct model *m, const struct track *t, const childvec *children,
                            strvec *move, struct rivalry *why)
 {
@@ -188,7 +189,7 @@ static size_t tags_to_move(struct model *m, const struct track *t, const childve
         if (!owns(m, t, n, why))
             continue;
         owned++;
-        if (differs(n, children))
+        if (!t->publication || differs(n, children))
             strvec_add(move, n->tag);
     }
     return owned;

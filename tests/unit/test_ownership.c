@@ -146,6 +146,64 @@ static void test_a_conflict_about_one_of_two_tags_is_told(void **state)
     world_done(&w);
 }
 
+static void reload(struct world *w)
+{
+    world_begin(w, 1);
+    farm_sort(w->farm);
+    model_on_config(w->m, w->farm);
+    world_end(w);
+    world_settle(w, NULL);
+}
+
+/* An image has another name in farm.yaml and publishes where it did: its versions own what they owned. */
+static void test_a_renamed_image_owns_what_it_owned(void **state)
+{
+    struct world w;
+    begin(&w);
+    see(&w, "c1", REFS(TAG("1.4.0")));
+    cleanup_free char *digest = xstrdup(tag_find(w.m, REPO, "latest")->digest);
+    size_t jobs = HASH_COUNT(w.m->jobs);
+    str_replace(&w.farm->images.items[0].name, "utensil");
+    reload(&w);
+    see(&w, "c1", REFS(TAG("1.4.0")));
+    assert_string_equal(world_track_state(&w, "utensil@v1.4.0"), "published");
+    assert_string_equal(owner(&w, "latest"), "utensil@v1.4.0");
+    assert_int_equal(HASH_COUNT(w.m->jobs), jobs);
+    see(&w, "c2", REFS(TAG("1.4.0"), TAG("1.3.9")));
+    assert_string_equal(owner(&w, "1.3"), "utensil@v1.3.9");
+    assert_string_equal(owner(&w, "latest"), "utensil@v1.4.0");
+    world_restart(&w);
+    world_settle(&w, NULL);
+    assert_string_equal(owner(&w, "1.4"), "utensil@v1.4.0");
+    assert_string_not_equal(tag_find(w.m, REPO, "latest")->digest, digest); /* of c2 by now */
+    world_done(&w);
+}
+
+/* A higher version with the files of the one before, and without a tag of its own: it owns what it claims. */
+static void test_a_version_that_changes_nothing_owns_too(void **state)
+{
+    struct world w;
+    begin(&w);
+    free(w.farm->images.items[0].tags.items[0]);
+    vec_remove(&w.farm->images.items[0].tags, 0);
+    reload(&w);
+    see(&w, "c1", REFS(TAG("1.4.0")));
+    cleanup_free char *digest = xstrdup(tag_find(w.m, REPO, "latest")->digest);
+    see(&w, "c1", REFS(TAG("1.4.0"), TAG("1.4.1")));
+    assert_string_equal(owner(&w, "1.4"), "tool@v1.4.1");
+    assert_string_equal(owner(&w, "latest"), "tool@v1.4.1");
+    assert_string_equal(tag_find(w.m, REPO, "latest")->digest, digest);
+    const struct seen_ref seen[] = {{.name = TAG("1.4.0"), .commit = "c2", .descends = true},
+                                    {.name = TAG("1.4.1"), .commit = "c1", .descends = true}};
+    world_begin(&w, 1);
+    model_on_refs(w.m, SOURCE, seen, 2);
+    world_end(&w);
+    world_settle(&w, NULL);
+    assert_string_equal(owner(&w, "latest"), "tool@v1.4.1");
+    assert_string_equal(tag_find(w.m, REPO, "1.4")->digest, digest);
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +212,8 @@ int main(void)
         cmocka_unit_test(test_a_deleted_ref_stops_and_its_tags_stay_owned),
         cmocka_unit_test(test_two_that_claim_exactly_one_tag_conflict),
         cmocka_unit_test(test_a_conflict_about_one_of_two_tags_is_told),
+        cmocka_unit_test(test_a_renamed_image_owns_what_it_owned),
+        cmocka_unit_test(test_a_version_that_changes_nothing_owns_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

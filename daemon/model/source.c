@@ -129,7 +129,25 @@ static struct ref *ref_new(struct model *m, struct source *s, const struct seen_
     return r;
 }
 
-/* One ref that is there. Returns whether it is new, or there again. */
+/* One that was gone is there again. Elsewhere than it was it is so at the second sighting, like any other that moves: until
+ * then what it was is gone, and not to be built. Returns whether it counts. */
+static bool ref_back(struct model *m, struct ref *r, const struct seen_ref *seen)
+{
+    bool moved = !str_eq(r->commit, seen->commit);
+    model_touch(m, r);
+    if (moved && !seen->descends && !str_eq(r->pending_commit, seen->commit)) {
+        str_replace(&r->pending_commit, seen->commit);
+        return false;
+    }
+    r->missing = 0;
+    r->deleted = false;
+    str_replace(&r->commit, seen->commit);
+    str_replace(&r->pending_commit, NULL);
+    ref_changed(m, r, moved);
+    return true;
+}
+
+/* One ref that is there. Returns whether it is new, or there again: an image that came meanwhile has no track for it. */
 static bool ref_seen(struct model *m, struct source *s, const struct seen_ref *seen)
 {
     struct ref *r = find_ref(s, seen->name);
@@ -137,14 +155,11 @@ static bool ref_seen(struct model *m, struct source *s, const struct seen_ref *s
         ref_new(m, s, seen);
         return true;
     }
-    if (r->missing || r->deleted) {
-        bool was_deleted = r->deleted;
-        r->missing = 0;
-        r->deleted = false;
+    if (r->deleted)
+        return ref_back(m, r, seen);
+    if (r->missing)
         model_touch(m, r);
-        if (was_deleted)
-            ref_changed(m, r, false);
-    }
+    r->missing = 0;
     if (str_eq(r->commit, seen->commit)) {
         if (r->pending_commit) {
             str_replace(&r->pending_commit, NULL);

@@ -1,4 +1,5 @@
 /* What sightings and inspections become: design rules 8 and 9. */
+#include "daemon/model/objects.h"
 #include "tests/lib/model_world.h"
 
 #define SOURCE "https://git.test/a.git"
@@ -143,6 +144,52 @@ static void pass(struct world *w, int64_t ms)
     world_end(w);
 }
 
+/* What it was is gone: it is not built on the way to what it is. */
+static void test_a_ref_that_comes_back_elsewhere(void **state)
+{
+    struct world w;
+    two_branches(&w);
+    SEE(&w, true, "refs/heads/a", "c1", "refs/heads/b", "c1");
+    drop_effects(&w);
+    SEE(&w, true, "refs/heads/b", "c1");
+    SEE(&w, true, "refs/heads/b", "c1");
+    assert_string_equal(world_track_state(&w, "a@a"), "deleted");
+    SEE(&w, false, "refs/heads/a", "d1", "refs/heads/b", "c1");
+    assert_string_equal(world_track_state(&w, "a@a"), "deleted");
+    assert_int_equal(asked(&w), 0);
+    SEE(&w, false, "refs/heads/a", "d1", "refs/heads/b", "c1");
+    assert_string_equal(world_track_state(&w, "a@a"), "waiting");
+    assert_string_equal(commit_of(&w, "refs/heads/a"), "d1");
+    assert_int_equal(asked(&w), 1);
+    /* a descendant counts at once, as ever */
+    SEE(&w, true, "refs/heads/b", "c1");
+    SEE(&w, true, "refs/heads/b", "c1");
+    SEE(&w, true, "refs/heads/a", "d2", "refs/heads/b", "c1");
+    assert_string_equal(commit_of(&w, "refs/heads/a"), "d2");
+    assert_string_equal(world_track_state(&w, "a@a"), "waiting");
+    world_done(&w);
+}
+
+/* An image that farm.yaml named while the ref was gone. */
+static void test_a_ref_that_comes_back_to_a_new_image(void **state)
+{
+    struct world w;
+    start(&w, "one", "refs/heads/v*");
+    SEE(&w, true, "refs/heads/v1", "c1", "refs/heads/v2", "c1");
+    SEE(&w, true, "refs/heads/v2", "c1");
+    SEE(&w, true, "refs/heads/v2", "c1");
+    world_image(&w, "two", SOURCE, "refs/heads/v*", "./mk");
+    world_begin(&w, 1);
+    model_on_config(w.m, w.farm);
+    world_end(&w);
+    SEE(&w, true, "refs/heads/v2", "c1");
+    assert_null(track_find(w.m, "two@v1"));
+    SEE(&w, true, "refs/heads/v1", "c1", "refs/heads/v2", "c1");
+    assert_string_equal(world_track_state(&w, "one@v1"), "waiting");
+    assert_string_equal(world_track_state(&w, "two@v1"), "waiting");
+    world_done(&w);
+}
+
 /* What cannot be read is asked for again while somebody wants it, by a ref that has it. */
 static void test_a_commit_left_behind_is_not_asked_for_again(void **state)
 {
@@ -210,6 +257,8 @@ int main(void)
         cmocka_unit_test(test_a_new_pattern_waits_for_its_sighting),
         cmocka_unit_test(test_what_a_source_was_seen_to_have),
         cmocka_unit_test(test_moves_and_deletions_count_at_the_second_sighting),
+        cmocka_unit_test(test_a_ref_that_comes_back_elsewhere),
+        cmocka_unit_test(test_a_ref_that_comes_back_to_a_new_image),
         cmocka_unit_test(test_a_commit_left_behind_is_not_asked_for_again),
         cmocka_unit_test(test_another_commit_with_the_same_files),
     };

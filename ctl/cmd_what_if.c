@@ -43,7 +43,11 @@ static char *subject(const json_t *question)
     struct strbuf b = {0};
     size_t i;
     json_t *ref;
-    strbuf_addf(&b, "A push to %s", j_str(question, "source"));
+    if (*j_str(question, "commit"))
+        strbuf_addf(&b, "A push of %.12s to %s", j_str(question, "commit"),
+                    j_str(question, "source"));
+    else
+        strbuf_addf(&b, "A push to %s", j_str(question, "source"));
     json_array_foreach (j_of(question, "refs"), i, ref) {
         if (i == NAMES_TOLD) {
             strbuf_add(&b, ", …");
@@ -252,6 +256,8 @@ static int what_if_push(struct ctl *ctl)
         json_pack("{s:s,s:s,s:O}", "event", "push", "source", ctl->args[1], "paths", ctl->paths);
     if (ctl->ref)
         json_object_set_new(question, "ref", json_string(ctl->ref));
+    if (ctl->to)
+        json_object_set_new(question, "commit", json_string(ctl->to));
     cleanup_(json_decrefp) json_t *answer = NULL;
     return ask(ctl, question, &answer);
 }
@@ -271,8 +277,13 @@ int cmd_what_if(struct ctl *ctl)
     const char *event = ctl->args[0];
     bool push = str_eq(event, "push"), board = str_eq(event, "board");
     cleanup_(json_decrefp) json_t *answer = NULL;
-    if (!push && (ctl->ref || json_array_size(ctl->paths)))
-        return ctl_say(CTL_USAGE, "--ref and --path are what-if push's");
+    if (!push && (ctl->ref || ctl->to || json_array_size(ctl->paths)))
+        return ctl_say(CTL_USAGE, "--ref, --to and --path are what-if push's");
+    if (ctl->to && !ctl->ref)
+        return ctl_say(CTL_USAGE, "--to says where --ref would be: which ref?");
+    if (ctl->to && json_array_size(ctl->paths))
+        return ctl_say(CTL_USAGE,
+                       "a commit says itself what it changes: --path does not go with --to");
     if (board != ctl->lost)
         return ctl_say(CTL_USAGE, "usage: sheafctl what-if board NAME --lost");
     if (push)

@@ -30,7 +30,7 @@ struct ctl {
     const char *platform, *track, *file, *attempt, *reason;
     bool quiet_away; /* a coordinator that does not answer has been told of */
     long limit, before;
-    const char *ref;
+    const char *ref, *to;
     json_t *paths; /* a list */
     bool lost, against_running;
 };

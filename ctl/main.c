@@ -28,6 +28,7 @@ enum option_id {
     OPT_ATTEMPT,
     OPT_REASON,
     OPT_REF,
+    OPT_TO,
     OPT_PATH,
     OPT_LOST,
     OPT_AGAINST_RUNNING,
@@ -67,6 +68,7 @@ static const struct option long_options[] = {
     {"with-dependents", no_argument, NULL, OPT_WITH_DEPENDENTS},
     {"reason", required_argument, NULL, OPT_REASON},
     {"ref", required_argument, NULL, OPT_REF},
+    {"to", required_argument, NULL, OPT_TO},
     {"path", required_argument, NULL, OPT_PATH},
     {"lost", no_argument, NULL, OPT_LOST},
     {"against-running", no_argument, NULL, OPT_AGAINST_RUNNING},
@@ -193,6 +195,9 @@ static const struct command commands[] = {
      "  push IMAGE      commits that change the files of one image\n"
      "      --path P    that change only this file or folder; may be given again\n"
      "      --ref REF   on this branch or tag, which may be new (refs/tags/v2.0.0)\n"
+     "      --to WHAT   that bring REF to this commit (its whole id), or to where this branch or "
+     "tag "
+     "is\n"
      "  base REFERENCE  new content of a base, as a Dockerfile names it\n"
      "  config FILE     this farm.yaml instead of the one that runs\n"
      "  board NAME --lost  a board that is away from now on\n"},
@@ -302,11 +307,13 @@ static int take_command_option(struct ctl *ctl, int id, unsigned *takes)
         *takes |= TAKES_REASON;
         return CTL_OK;
     case OPT_REF:
+    case OPT_TO:
     case OPT_PATH:
     case OPT_LOST:
         *takes |= TAKES_EVENT;
         ctl->lost = ctl->lost || id == OPT_LOST;
         ctl->ref = id == OPT_REF ? optarg : ctl->ref;
+        ctl->to = id == OPT_TO ? optarg : ctl->to;
         if (id == OPT_PATH)
             json_array_append_new(ctl->paths, json_string(optarg));
         return CTL_OK;

@@ -4,12 +4,15 @@
 #include "daemon/api_status.h"
 #include "daemon/config.h"
 #include "daemon/model/what_if.h"
+#include "daemon/upstream.h"
 
 #include <errno.h>
 
 /* Rounds in which a run asks for what its copy lacks; a chain of settled keys takes one for each link. */
 #define ROUNDS_MAX 64
-#define PATHS_MAX  1000
+/* Contexts read from mirrors for one answer. */
+#define LOOKS_MAX 2000
+#define PATHS_MAX 1000
 
 static bool busy;
 
@@ -24,7 +27,8 @@ struct asking {
     size_t size;          /* of the room to be made */
     struct what_if *room; /* NULL again once the copy is taken */
     struct what_if *what; /* NULL until then */
-    int rounds;
+    int rounds, looks;
+    bool again; /* something is known that the last run missed */
     uv_work_t work;
 };
 
@@ -55,9 +59,9 @@ static void on_gone(void *ctx)
 static const struct {
     const char *event;
     enum what_if_kind kind;
-    const char *needs, *more[2];
+    const char *needs, *more[3];
 } events[] = {
-    {"push", WHAT_IF_PUSH, "source", {"ref", "paths"}},
+    {"push", WHAT_IF_PUSH, "source", {"ref", "paths", "commit"}},
     {"base", WHAT_IF_BASE, "reference", {NULL}},
     {"config", WHAT_IF_CONFIG, "path", {NULL}},
     {"board", WHAT_IF_BOARD, "board", {NULL}},
@@ -97,7 +101,7 @@ static int check_members(struct http_call *call, json_t *body, size_t event)
     json_object_foreach (body, name, value) {
         bool list = str_eq(name, "paths");
         bool known = str_eq(name, "event") || str_eq(name, events[event].needs);
-        for (size_t i = 0; i < 2; i++)
+        for (size_t i = 0; i < 3; i++)
             known = known || (events[event].more[i] && str_eq(name, events[event].more[i]));
         if (!known)
             return refuse(call, name, "no such member");
@@ -126,6 +130,7 @@ static int take_question(struct http_call *call, struct asking *a)
     a->question = (struct what_if_question){.kind = events[event].kind,
                                             .source = text_of(a->body, "source"),
                                             .ref = text_of(a->body, "ref"),
+                                            .commit = text_of(a->body, "commit"),
                                             .reference = text_of(a->body, "reference"),
                                             .board = text_of(a->body, "board")};
     return take_paths(call, json_object_get(a->body, "paths"), &a->question.paths);
@@ -189,19 +194,63 @@ static void prepared(struct asking *a)
     asking_free(a);
 }
 
+static void reply(struct asking *a)
+{
+    http_call_on_gone(a->call, NULL, NULL);
+    coordinator_reply(a->c, a->call, 200, what_if_answer(a->what));
+    asking_free(a);
+}
+
+static void on_looked(void *data, const struct context_facts *facts, bool touched)
+{
+    struct asking *a = data;
+    what_if_looked(a->what, coordinator_model(a->c), facts, touched);
+    a->again = a->again || facts;
+    next(a);
+}
+
+/* Whether a mirror is asked for something that the last run missed. */
+static bool look(struct asking *a)
+{
+    struct what_if_look what;
+    if (a->looks >= LOOKS_MAX || !what_if_look(a->what, &what))
+        return false;
+    struct upstream_context_args args = {.source = what.source,
+                                         .commit = what.commit,
+                                         .path = what.path,
+                                         .dockerfile = what.dockerfile ? what.dockerfile : ""};
+    a->looks++;
+    upstream_look(coordinator_upstream(a->c), &args, what.paths, on_looked, a);
+    return true;
+}
+
+/* A run has ended, or a look. */
+static void run_again(struct asking *a)
+{
+    if (a->rounds >= ROUNDS_MAX) {
+        reply(a);
+        return;
+    }
+    a->again = what_if_ask(a->what, coordinator_model(a->c)) || a->again;
+    if (look(a))
+        return;
+    if (!a->again) {
+        reply(a);
+        return;
+    }
+    a->again = false;
+    a->rounds++;
+    start_work(a);
+}
+
 static void next(struct asking *a)
 {
-    if (!a->call) {
+    if (!a->call)
         asking_free(a);
-    } else if (!a->what) {
+    else if (!a->what)
         prepared(a);
-    } else if (a->rounds++ < ROUNDS_MAX && what_if_ask(a->what, coordinator_model(a->c))) {
-        start_work(a);
-    } else {
-        http_call_on_gone(a->call, NULL, NULL);
-        coordinator_reply(a->c, a->call, 200, what_if_answer(a->what));
-        asking_free(a);
-    }
+    else
+        run_again(a);
 }
 
 void api_what_if(struct http_call *call, void *data)

@@ -444,6 +444,8 @@ struct git_request *git_pool_inspect(struct git_pool *pool, const struct git_ins
     json_t *body =
         json_pack("{s:s, s:s, s:s, s:s, s:s?}", "op", "inspect", "mirror", args->mirror, "commit",
                   args->commit, "context", args->context, "dockerfile", args->dockerfile);
+    if (args->paths)
+        json_object_set_new(body, "paths", strings(args->paths));
     struct git_request *request = submit(pool, GIT_OP_INSPECT, body, args->timeout_ms, userdata);
     request->cb.inspect = cb;
     return request;

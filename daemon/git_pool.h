@@ -123,6 +123,7 @@ struct git_inspect_args {
     const char *commit;
     const char *context;    /* folder, "" for the root */
     const char *dockerfile; /* path below the context, or NULL */
+    const strvec *paths;    /* files and folders in the commit, or NULL: see `touched` */
     int64_t timeout_ms;     /* 0: one minute */
 };
 
@@ -135,7 +136,9 @@ struct git_inspect_result {
     int64_t size;    /* bytes of all files */
     int64_t entries; /* files, links and submodules */
     int64_t time;    /* the commit's committer time, seconds */
-    char *note;      /* something a person should know (submodules are empty), or NULL */
+    bool
+        touched; /* a change of one of `paths`, which need not be there, would change the context */
+    char *note;  /* something a person should know (submodules are empty), or NULL */
 };
 
 typedef void (*git_inspect_cb)(const struct git_inspect_result *result, const struct err *err,

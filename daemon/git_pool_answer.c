@@ -201,11 +201,11 @@ static int take_context(json_t *answer, struct git_inspect_result *result, struc
     const char *id, *blob = NULL, *note = NULL;
     json_t *dockerfile;
     json_int_t size, entries, time;
-    int exists;
-    int r = json_unpack_strict(answer, err, "{s:b, s:I, s:s, s:I, s:I, s:o, s?s, s?s}", "exists",
-                               &exists, "time", &time, "context_id", &id, "size", &size, "entries",
-                               &entries, "dockerfile", &dockerfile, "dockerfile_blob", &blob,
-                               "note", &note);
+    int exists, touched;
+    int r = json_unpack_strict(answer, err, "{s:b, s:I, s:s, s:I, s:I, s:b, s:o, s?s, s?s}",
+                               "exists", &exists, "time", &time, "context_id", &id, "size", &size,
+                               "entries", &entries, "touched", &touched, "dockerfile", &dockerfile,
+                               "dockerfile_blob", &blob, "note", &note);
     if (r == 0 && !digest_valid(id))
         r = err_set(err, -EPROTO, "'%s' is no digest", id);
     if (r == 0 && blob)
@@ -216,6 +216,7 @@ static int take_context(json_t *answer, struct git_inspect_result *result, struc
     result->dockerfile = xstrdup(json_string_value(dockerfile));
     result->size = size;
     result->entries = entries;
+    result->touched = touched;
     result->note = xstrdup(note);
     return 0;
 }

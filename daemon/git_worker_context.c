@@ -227,6 +227,54 @@ static int find_dockerfile(struct walk *walk, const git_tree *root,
     return take_dockerfile(walk, args->dockerfile, err);
 }
 
+/* ---- what a change touches ---- */
+
+/* `path` as it is called below `folder`, "" for the folder itself and what it is in; NULL: it is not in there. */
+static const char *below(const char *path, const char *folder)
+{
+    size_t n = strlen(folder), m = strlen(path);
+    if (m <= n && strncmp(path, folder, m) == 0 && (!m || !folder[m] || folder[m] == '/'))
+        return "";
+    if (!n)
+        return path;
+    return strncmp(path, folder, n) == 0 && path[n] == '/' ? path + n + 1 : NULL;
+}
+
+/* Whether it is a folder now: then what is in it says whether it matters. */
+static bool is_folder(const git_tree *root, const char *path)
+{
+    git_tree_entry *entry = NULL;
+    if (git_tree_entry_bypath(&entry, root, path) < 0)
+        return false;
+    bool folder = git_tree_entry_filemode(entry) == GIT_FILEMODE_TREE;
+    git_tree_entry_free(entry);
+    return folder;
+}
+
+/* A file that is not there yet counts by its name. */
+static bool touches(const struct walk *walk, const git_tree *root, const char *path,
+                    const char *dockerfile)
+{
+    cleanup_free char *own = xasprintf("%s" IGNORE_NAME, dockerfile ? dockerfile : "");
+    size_t n = strlen(path);
+    if (!n || str_eq(path, dockerfile) || str_eq(path, own) || str_eq(path, IGNORE_NAME))
+        return true;
+    VEC_FOREACH (&walk->context->entries, e)
+        if (strncmp(e->path, path, n) == 0 && (!e->path[n] || e->path[n] == '/'))
+            return true;
+    return !is_folder(root, path) && is_wanted(walk, path);
+}
+
+static void find_touched(struct walk *walk, const git_tree *root,
+                         const struct git_context_args *args)
+{
+    for (size_t i = 0; args->paths && i < args->paths->n; i++) {
+        const char *path = below(args->paths->items[i], args->context);
+        if (path && touches(walk, root, path, args->dockerfile))
+            walk->context->touched = true;
+    }
+}
+
 /* ---- the whole ---- */
 
 static int compare_entries(const void *a, const void *b)
@@ -244,9 +292,11 @@ static int read_folder(struct walk *walk, const git_oid *id, const struct git_co
         r = find_ignore(walk, root, args->dockerfile, err);
     if (r == 0 && args->dockerfile)
         r = find_dockerfile(walk, root, args, err);
-    git_tree_free(root);
     if (r == 0)
         r = walk_tree(walk, id, "", 0, err);
+    if (r == 0)
+        find_touched(walk, root, args);
+    git_tree_free(root);
     if (r == 0 && walk->context->entries.n > 1)
         qsort(walk->context->entries.items, walk->context->entries.n,
               sizeof(struct git_context_entry), compare_entries);

@@ -121,6 +121,7 @@ struct git_context {
     char *dockerfile;      /* text, when one was asked for and is there; no NUL in it */
     git_oid dockerfile_id;
     int64_t time; /* committer time of the commit, seconds */
+    bool touched; /* a change of one of the paths would change it */
 };
 
 struct git_context_args {
@@ -128,6 +129,7 @@ struct git_context_args {
     const char *context;    /* folder in the tree, "" for its root */
     const char *dockerfile; /* path below the context, or NULL */
     bool keep_dockerfile;   /* it and .dockerignore stay even where .dockerignore leaves them out */
+    const strvec *paths;    /* in the tree; NULL: whether the context is touched is not asked */
 };
 
 /* Reads the context and checks every entry. *ret_exists: whether the tree has such a folder. -ENOENT: the

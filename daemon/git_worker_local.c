@@ -65,6 +65,7 @@ static int answer_context(const struct git_context *context, json_t *answer, str
     json_object_set_new(answer, "context_id", json_string(id));
     json_object_set_new(answer, "size", json_integer(context->size));
     json_object_set_new(answer, "entries", json_integer((json_int_t)context->entries.n));
+    json_object_set_new(answer, "touched", json_boolean(context->touched));
     if (context->submodules > 0) {
         cleanup_free char *note =
             xasprintf("%zu submodule%s (%s%s): submodules are not fetched, their folders are empty",
@@ -75,16 +76,35 @@ static int answer_context(const struct git_context *context, json_t *answer, str
     return answer_dockerfile(context, answer, err);
 }
 
+static int take_paths(const json_t *list, strvec *ret, struct err *err)
+{
+    size_t i;
+    const json_t *path;
+    if (!json_is_array(list))
+        return err_set(err, -EINVAL, "bad request: paths");
+    json_array_foreach (list, i, path) {
+        if (!json_is_string(path))
+            return err_set(err, -EINVAL, "bad request: paths");
+        strvec_add(ret, json_string_value(path));
+    }
+    return 0;
+}
+
 int git_op_inspect(const struct git_worker *worker, json_t *request, json_t *answer,
                    struct err *err)
 {
     struct git_context_args args = {0};
     const char *mirror;
-    int r =
-        json_unpack_strict(request, err, "{s:s, s:s, s:s, s?s}", "mirror", &mirror, "commit",
-                           &args.commit, "context", &args.context, "dockerfile", &args.dockerfile);
+    json_t *list = NULL;
+    cleanup_strvec strvec paths = {0};
+    int r = json_unpack_strict(request, err, "{s:s, s:s, s:s, s?s, s?o}", "mirror", &mirror,
+                               "commit", &args.commit, "context", &args.context, "dockerfile",
+                               &args.dockerfile, "paths", &list);
+    if (r == 0 && list)
+        r = take_paths(list, &paths, err);
     if (r < 0)
         return r;
+    args.paths = &paths;
     struct git_mirror opened = GIT_MIRROR_INIT;
     struct git_context context = {0};
     bool exists = false;

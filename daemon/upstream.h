@@ -30,7 +30,7 @@ struct upstream_when {
 /* Says when a source is looked at next; nothing is known of one that is not in farm.yaml. */
 struct upstream_when upstream_when(const struct upstream *u, const char *url);
 
-/* Which files of a commit a board wants. Borrowed. */
+/* Which files of a commit are wanted. Borrowed. */
 struct upstream_context_args {
     const char *source, *commit;
     const char *path;       /* folder, "" for the root */
@@ -41,3 +41,10 @@ typedef void (*upstream_context_fn)(void *data, const char *path, const struct e
 /* Makes the tar of a context, or finds it made; `done` runs on the loop, never before this returns. */
 void upstream_context(struct upstream *u, const struct upstream_context_args *args,
                       upstream_context_fn done, void *data);
+
+/* What the mirror has of a context; NULL: it cannot tell. `touched`: a change of one of the paths would change it. */
+typedef void (*upstream_look_fn)(void *data, const struct context_facts *facts, bool touched);
+/* Reads a context from the mirror as it is: nothing is fetched. `paths`, in the source, may be NULL. `done` runs on the
+ * loop, never before this returns. */
+void upstream_look(struct upstream *u, const struct upstream_context_args *args,
+                   const strvec *paths, upstream_look_fn done, void *data);

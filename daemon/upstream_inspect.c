@@ -67,23 +67,34 @@ static void on_failed(struct reading *reading, const struct err *err)
     end(i);
 }
 
+static bool is_refusal(const struct err *err)
+{
+    return err->code == -EINVAL || err->code == -EFBIG;
+}
+
+/* Their texts are the result's. */
+static struct context_facts facts_of(const struct git_inspect_result *result)
+{
+    return (struct context_facts){.exists = result->exists,
+                                  .id = result->exists ? result->context_id : NULL,
+                                  .dockerfile_text = result->dockerfile,
+                                  .time = result->time,
+                                  .size = result->size};
+}
+
 static void on_inspected(const struct git_inspect_result *result, const struct err *err,
                          void *userdata)
 {
     err = git_failure(err);
     struct inspecting *i = userdata;
     if (err) {
-        if (err->code == -EINVAL || err->code == -EFBIG)
+        if (is_refusal(err))
             refuse(i, err);
         else if (!upstream_reading_goes_on(&i->reading, err))
             on_failed(&i->reading, err);
         return;
     }
-    const struct context_facts facts = {.exists = result->exists,
-                                        .id = result->exists ? result->context_id : NULL,
-                                        .dockerfile_text = result->dockerfile,
-                                        .time = result->time,
-                                        .size = result->size};
+    const struct context_facts facts = facts_of(result);
     answer(i, &facts);
 }
 
@@ -130,4 +141,43 @@ void upstream_inspect(struct upstream *u, struct effect *effect)
                                              .path = steal_ptr(effect->path),
                                              .dockerfile = steal_ptr(effect->dockerfile)});
     inspect_next(mr);
+}
+
+/* ---- a look that brings nothing ---- */
+
+struct looking {
+    struct mirror *mr;
+    upstream_look_fn done;
+    void *data;
+};
+
+static void on_looked(const struct git_inspect_result *result, const struct err *err,
+                      void *userdata)
+{
+    struct looking *k = userdata;
+    err = git_failure(err);
+    if (!err) {
+        const struct context_facts facts = facts_of(result);
+        k->done(k->data, &facts, result->touched);
+    } else if (is_refusal(err)) {
+        const struct context_facts refused = {.exists = true, .error = err->text};
+        k->done(k->data, &refused, true);
+    } else {
+        k->done(k->data, NULL, false);
+    }
+    mirror_release(k->mr);
+    free(k);
+}
+
+void upstream_look(struct upstream *u, const struct upstream_context_args *args,
+                   const strvec *paths, upstream_look_fn done, void *data)
+{
+    struct looking *k = xnew(struct looking);
+    *k = (struct looking){mirror_hold(u, args->source), done, data};
+    struct git_inspect_args what = {.mirror = k->mr->path,
+                                    .commit = args->commit,
+                                    .context = args->path,
+                                    .dockerfile = *args->dockerfile ? args->dockerfile : NULL,
+                                    .paths = paths};
+    git_pool_inspect(u->pool, &what, on_looked, k);
 }

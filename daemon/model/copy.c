@@ -96,14 +96,20 @@ bool model_copy_job(struct model *m, struct model_copy *copy, const char *key)
 bool model_copy_context(struct model *m, struct model_copy *copy, const char *source,
                         const char *commit, const char *path, const char *dockerfile)
 {
-    struct context *c = context_find(m, source, commit, path, dockerfile);
+    const struct context *c = context_find(m, source, commit, path, dockerfile);
     if (!c || !c->known)
         return false;
-    const struct epoch *e = context_epoch(m, c);
     add_whole(copy, &c->row);
+    if (c->id)
+        model_copy_epoch(m, copy, c->source, c->id);
+    return true;
+}
+
+void model_copy_epoch(struct model *m, struct model_copy *copy, const char *source, const char *id)
+{
+    const struct epoch *e = epoch_find(m, source, id);
     if (e)
         add_whole(copy, &e->row);
-    return true;
 }
 
 /* ---- tables ---- */
@@ -224,8 +230,11 @@ void model_copy_take(struct model *m, struct model_copy *ret)
     for (struct setting *s = m->settings; s; s = s->hh.next)
         add(ret, s);
     add_sources(m, ret);
-    for (struct base *b = m->bases; b; b = b->hh.next)
+    for (struct base *b = m->bases; b; b = b->hh.next) {
         add(ret, b);
+        if (b->error && b->gone)
+            strvec_add(&ret->gone, b->reference);
+    }
     for (struct track *t = m->tracks; t; t = t->hh.next)
         add(ret, t);
     add_slots(m, ret);
@@ -285,4 +294,5 @@ void model_copy_done(struct model_copy *copy)
     VEC_FOREACH (&copy->boards, b)
         free(b->name);
     vec_free(&copy->boards);
+    strvec_done(&copy->gone);
 }

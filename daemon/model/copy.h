@@ -18,6 +18,7 @@ struct model_copy {
     struct strbuf rows; /* packed, each after its table's number */
     struct strbuf more; /* what was added later, and counts instead */
     VEC(struct copy_board) boards;
+    strvec gone; /* bases that their registries do not have, which no row says */
     int64_t mono, wall;
     VEC(const struct row *) batch; /* while it is taken */
     uint64_t no_bytes, no_spec;    /* columns that are left out */
@@ -41,6 +42,8 @@ bool model_copy_job(struct model *m, struct model_copy *copy, const char *key);
 /* Adds a context with its epoch. Returns whether `m` knows it. */
 bool model_copy_context(struct model *m, struct model_copy *copy, const char *source,
                         const char *commit, const char *path, const char *dockerfile);
+/* Adds the epoch of a context that has this id, if `m` knows one. */
+void model_copy_epoch(struct model *m, struct model_copy *copy, const char *source, const char *id);
 /* Loads the copy into a model that was just made; model_start is the caller's to call, at the copy's time. */
 void model_copy_load(const struct model_copy *copy, struct model *to);
 /* Frees it; leaves it empty. */

@@ -1,4 +1,4 @@
-/* What if: the question, the copy, the rounds. */
+/* What if: the question, the copy, the run. */
 #include "common/oci.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/what_if_int.h"
@@ -30,7 +30,46 @@ struct tag_node *what_if_ours(struct model *m, const char *reference)
     return n;
 }
 
-static int check_push(struct model *m, const struct what_if_question *q, struct err *err)
+/* A ref of the source by its full or its short name. */
+static struct ref *find_ref(const struct model *m, const struct source *s, const char *name)
+{
+    cleanup_free char *head = xasprintf("refs/heads/%s", name);
+    cleanup_free char *tag = xasprintf("refs/tags/%s", name);
+    struct ref *r = source_ref(m, s->url, name);
+    r = r ? r : source_ref(m, s->url, head);
+    return r ? r : source_ref(m, s->url, tag);
+}
+
+static bool is_commit(const char *text)
+{
+    return strlen(text) == 40 && strspn(text, "0123456789abcdef") == 40;
+}
+
+/* Replaces a ref by the commit that it is. */
+static int check_commit(const struct model *m, const struct source *s, struct what_if_question *q,
+                        struct err *err)
+{
+    if (!q->commit)
+        return 0;
+    if (!q->ref)
+        return err_set(err, -EINVAL, "which ref moves to %s?", q->commit);
+    if (q->paths.n)
+        return err_set(err, -EINVAL, "what %s changes is in its files: no paths are needed",
+                       q->commit);
+    if (is_commit(q->commit))
+        return 0;
+    const struct ref *r = find_ref(m, s, q->commit);
+    if (!r || r->deleted)
+        return err_set(err, -ENOENT,
+                       "'%s' is neither a ref of %s that an image follows nor a commit's whole id",
+                       q->commit, s->url);
+    char *commit = xstrdup(r->commit);
+    free((char *)(uintptr_t)q->commit);
+    q->commit = commit;
+    return 0;
+}
+
+static int check_push(struct model *m, struct what_if_question *q, struct err *err)
 {
     const struct farm_image *image;
     const struct source *s = what_if_source(m, q->source, &image);
@@ -39,15 +78,12 @@ static int check_push(struct model *m, const struct what_if_question *q, struct 
                        q->source);
     if (!s || !s->refs)
         return err_set(err, -ENOENT, "%s has not been read yet", image ? image->source : q->source);
-    if (!q->ref || str_starts(q->ref, "refs/") || source_ref(m, s->url, q->ref))
-        return 0;
-    cleanup_free char *head = xasprintf("refs/heads/%s", q->ref);
-    cleanup_free char *tag = xasprintf("refs/tags/%s", q->ref);
-    if (source_ref(m, s->url, head) || source_ref(m, s->url, tag))
-        return 0;
-    return err_set(err, -ENOENT,
-                   "%s has no ref '%s' that an image follows; write %s or %s for a new one", s->url,
-                   q->ref, head, tag);
+    if (q->ref && !str_starts(q->ref, "refs/") && !find_ref(m, s, q->ref))
+        return err_set(err, -ENOENT,
+                       "%s has no ref '%s' that an image follows; write refs/heads/%s or "
+                       "refs/tags/%s for a new one",
+                       s->url, q->ref, q->ref, q->ref);
+    return check_commit(m, s, q, err);
 }
 
 /* Replaces the reference by its normalised form. */
@@ -117,6 +153,7 @@ static void forget_question(struct what_if_question *q)
 {
     free((char *)(uintptr_t)q->source);
     free((char *)(uintptr_t)q->ref);
+    free((char *)(uintptr_t)q->commit);
     free((char *)(uintptr_t)q->reference);
     free((char *)(uintptr_t)q->board);
     strvec_done(&q->paths);
@@ -128,6 +165,7 @@ int what_if_new(struct model *m, const struct what_if_question *q, struct what_i
     struct what_if_question own = {.kind = q->kind,
                                    .source = xstrdup(q->source),
                                    .ref = xstrdup(q->ref),
+                                   .commit = xstrdup(q->commit),
                                    .reference = xstrdup(q->reference),
                                    .board = xstrdup(q->board)};
     VEC_FOREACH (&q->paths, path)
@@ -146,37 +184,7 @@ int what_if_new(struct model *m, const struct what_if_question *q, struct what_i
     return 0;
 }
 
-/* ---- rounds ---- */
-
-static bool same_lack(const struct what_lack *a, const struct what_lack *b)
-{
-    return str_eq(a->key, b->key) && str_eq(a->source, b->source) && str_eq(a->commit, b->commit) &&
-           str_eq(a->path, b->path) && str_eq(a->dockerfile, b->dockerfile);
-}
-
-static bool was_told(const struct what_if *w, const struct what_lack *lack)
-{
-    VEC_FOREACH (&w->told, l)
-        if (same_lack(l, lack))
-            return true;
-    return false;
-}
-
-bool what_if_ask(struct what_if *w, struct model *m)
-{
-    bool any = false;
-    VEC_FOREACH (&w->lacks, l) {
-        if (!was_told(w, l)) {
-            bool known = l->key ? model_copy_job(m, &w->copy, l->key)
-                                : model_copy_context(m, &w->copy, l->source, l->commit, l->path,
-                                                     l->dockerfile);
-            any = any || known;
-        }
-        vec_push(&w->told, *l);
-    }
-    w->lacks.n = 0;
-    return any;
-}
+/* ---- a run ---- */
 
 static bool has_lost_board(const struct what_if *w)
 {
@@ -219,15 +227,6 @@ json_t *what_if_answer(struct what_if *w)
 
 /* ---- the end ---- */
 
-static void lack_done(struct what_lack *l)
-{
-    free(l->key);
-    free(l->source);
-    free(l->commit);
-    free(l->path);
-    free(l->dockerfile);
-}
-
 void what_if_free(struct what_if *w)
 {
     if (!w)
@@ -236,11 +235,6 @@ void what_if_free(struct what_if *w)
     model_copy_done(&w->copy);
     forget_question(&w->q);
     farm_free(w->q.farm);
-    VEC_FOREACH (&w->lacks, l)
-        lack_done(l);
-    vec_free(&w->lacks);
-    VEC_FOREACH (&w->told, l)
-        lack_done(l);
-    vec_free(&w->told);
+    what_if_lacks_done(w);
     free(w);
 }

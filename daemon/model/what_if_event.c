@@ -29,12 +29,14 @@ static bool named(const char *ref, const char *name)
            (str_starts(ref, "refs/tags/") && str_eq(ref + strlen("refs/tags/"), name));
 }
 
-static const char *invent(struct what_if *w, const char *ref, const char *was)
+/* Where the ref goes. */
+static const char *moves_to(struct what_if *w, const char *ref, const char *was)
 {
     char digest[DIGEST_SIZE];
     cleanup_free char *text = xasprintf("what if %s", ref);
     digest_of(text, strlen(text), digest);
-    struct what_commit c = {xstrdup(ref), xstrndup(digest + strlen("sha256:"), 40), xstrdup(was)};
+    struct what_commit c = {.ref = xstrdup(ref), .was = xstrdup(was), .real = w->q.commit};
+    c.commit = c.real ? xstrdup(w->q.commit) : xstrndup(digest + strlen("sha256:"), 40);
     vec_push(&w->commits, c);
     strvec_add(&w->refs, ref);
     return c.commit;
@@ -53,6 +55,14 @@ static void paths_of(struct model *m, struct what_if *w, const struct farm_image
         }
 }
 
+static void note_error(struct what_if *w, const struct source *s)
+{
+    if (s->error)
+        what_if_note(
+            w, "the last look at %s failed (%s): its refs are taken to be those that are known",
+            s->url, s->error);
+}
+
 static void push(struct sim *sim, struct what_if *w)
 {
     const struct farm_image *image;
@@ -60,16 +70,17 @@ static void push(struct sim *sim, struct what_if *w)
     VEC(struct seen_ref) seen = {0};
     bool found = false;
     paths_of(sim->m, w, image);
+    note_error(w, s);
     for (const struct ref *r = s->refs; r; r = r->hh.next) {
         if (r->deleted)
             continue;
         bool moves = w->q.ref ? named(r->name, w->q.ref) : followed(r, image);
         found = found || moves;
-        vec_push(&seen, (struct seen_ref){r->name,
-                                          moves ? invent(w, r->name, r->commit) : r->commit, true});
+        vec_push(&seen, (struct seen_ref){
+                            r->name, moves ? moves_to(w, r->name, r->commit) : r->commit, true});
     }
     if (!found && w->q.ref)
-        vec_push(&seen, (struct seen_ref){w->q.ref, invent(w, w->q.ref, NULL), true});
+        vec_push(&seen, (struct seen_ref){w->q.ref, moves_to(w, w->q.ref, NULL), true});
     else if (!found)
         what_if_note(w, "nothing that is kept in date follows a ref of %s", s->url);
     cleanup_free char *url = xstrdup(s->url);
@@ -126,6 +137,8 @@ static void sight(struct sim *sim, const char *url)
         if (!r->deleted)
             vec_push(&seen, (struct seen_ref){r->name, r->commit, true});
     if (seen.n)
+        note_error(sim->w, s);
+    if (seen.n)
         model_on_refs(sim->m, url, seen.items, seen.n);
     else
         what_if_note(sim->w, "%s has not been read yet: what it has decides what is built", url);
@@ -140,17 +153,38 @@ static bool has_track(struct model *m, const struct farm_image *image)
     return false;
 }
 
+/* An image whose pattern is new, or was not asked for any more, waits for the next poll. `before`: the patterns of its
+ * source that are asked for now. */
+static void sight_unseen(struct sim *sim, const struct farm_image *image, const strvec *before)
+{
+    struct model *m = sim->m;
+    const struct source *s = what_if_source(m, image->name, &(const struct farm_image *){NULL});
+    bool asked = strvec_has(before, image->ref);
+    if (asked && !track_image_unseen(m, image))
+        return;
+    sight(sim, image->source);
+    if (!s || !s->refs)
+        return;
+    if (!asked)
+        what_if_note(sim->w,
+                     "%s is not asked for %s now: of its refs only those count that are known",
+                     image->source, image->ref);
+    if (!farm_image(sim->w->farm, image->name) && !has_track(m, image))
+        what_if_note(sim->w, "no ref of %s that is known fits %s", image->source, image->name);
+}
+
 static void config_changes(struct sim *sim, struct what_if *w)
 {
     struct model *m = sim->m;
+    strvec *before = xcalloc(w->q.farm->images.n + 1, sizeof(*before));
+    for (size_t i = 0; i < w->q.farm->images.n; i++)
+        model_source_patterns(m, w->q.farm->images.items[i].source, &before[i]);
     model_on_config(m, w->q.farm);
-    VEC_FOREACH (&m->farm->images, image) {
-        const struct source *s = what_if_source(m, image->name, &(const struct farm_image *){NULL});
-        if (track_image_unseen(m, image))
-            sight(sim, image->source);
-        if (s && s->refs && !farm_image(w->farm, image->name) && !has_track(m, image))
-            what_if_note(w, "no ref of %s that is known fits %s", image->source, image->name);
+    for (size_t i = 0; i < m->farm->images.n; i++) {
+        sight_unseen(sim, &m->farm->images.items[i], &before[i]);
+        strvec_done(&before[i]);
     }
+    free(before);
 }
 
 /* ---- a lost board ---- */

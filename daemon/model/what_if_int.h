@@ -34,9 +34,10 @@ struct what_track {
     enum track_state state;
     struct reason reason;
     char *conflict;
-    bool known;      /* its image was in farm.yaml */
-    unsigned served; /* bit p: some board could build platform p */
-    int wave;        /* of its last build that follows */
+    bool known;                 /* its image was in farm.yaml */
+    unsigned served;            /* bit p: some board could build platform p */
+    int wave;                   /* of its last build that follows */
+    char *last[PLATFORM_COUNT]; /* keys of its last successes */
     UT_hash_handle hh;
 };
 
@@ -54,16 +55,25 @@ struct what_lease {
     int64_t ends;
 };
 
-/* A commit that nobody made. */
+/* The commit of a push. */
 struct what_commit {
     char *ref, *commit;
     char *was; /* the one that the ref counted as; NULL: the ref is new */
+    bool real; /* somebody made it */
 };
 
 /* What the copy lacks. */
 struct what_lack {
-    char *key; /* a job; else a context */
-    char *source, *commit, *path, *dockerfile;
+    char *key;                                 /* a job; else a context, of */
+    char *source, *commit, *path, *dockerfile; /* dockerfile "" for none */
+    bool paths; /* not the context itself: whether the question's paths are files of it */
+    /* what became of it */
+    bool answered; /* by the mirror, with the facts, or `touched` */
+    bool touched, exists;
+    char *id, *dockerfile_text, *error;
+    int64_t time, size;
+    char *hash_key;
+    UT_hash_handle hh;
 };
 
 struct sim {
@@ -81,8 +91,10 @@ struct sim {
 struct what_if {
     const struct farm *farm; /* that runs */
     struct model_copy copy;
-    struct what_if_question q; /* its texts are owned */
-    VEC(struct what_lack) lacks, told;
+    struct what_if_question q;      /* its texts are owned */
+    struct what_lack *lacks;        /* all that runs have missed so far */
+    VEC(struct what_lack *) missed; /* by the last one, not yet asked for */
+    VEC(struct what_lack *) open;   /* nobody but a mirror knows it */
     /* of a run */
     VEC(struct what_commit) commits;
     strvec notes;
@@ -113,6 +125,15 @@ void sim_end(struct sim *s);
 void sim_done(struct sim *s);
 /* Says something about the answer, once. */
 void what_if_note(struct what_if *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* what_if_lack.c */
+/* The copy lacks a job. */
+void what_if_lack_job(struct what_if *w, const char *key);
+/* It lacks a context, or (`paths`) what of the question's paths is in it. Returns what became of it. */
+const struct what_lack *what_if_lack(struct what_if *w, const struct effect *e, const char *commit,
+                                     bool paths);
+/* Frees all. */
+void what_if_lacks_done(struct what_if *w);
 
 /* what_if_facts.c */
 /* Answers an EFFECT_INSPECT as well as can be told. */

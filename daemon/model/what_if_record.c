@@ -31,6 +31,9 @@ static void note_track(struct what_if *w, const struct model *m, const struct tr
     b->conflict = xstrdup(t->conflict);
     b->served = what_if_served(m, t);
     reason_copy(&b->reason, &t->reason);
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p])
+            b->last[p] = xstrdup(t->slots[p]->last_key);
     HASH_ADD_KEYPTR(hh, w->tracks, b->id, strlen(b->id), b);
 }
 
@@ -100,13 +103,24 @@ static struct what_build *find_build(struct what_if *w, int64_t id)
 }
 
 /* "Why" compares with the inputs of the last success, which the copy may lack. */
+static void lack_inputs(struct sim *s, const char *key)
+{
+    const struct job *last = key ? job_find(s->m, key) : NULL;
+    if (key && (!last || !*last->inputs))
+        what_if_lack_job(s->w, key);
+}
+
+/* The last success is another one already where the key that is wanted has been built before. */
 static void lack_last(struct sim *s, const struct track *t)
 {
+    struct what_track *known = track_of(s->w, t->id);
     for (int p = 0; p < PLATFORM_COUNT; p++) {
-        const char *key = t->slots[p] ? t->slots[p]->last_key : NULL;
-        const struct job *last = key ? job_find(s->m, key) : NULL;
-        if (key && (!last || !*last->inputs))
-            vec_push(&s->w->lacks, (struct what_lack){.key = xstrdup(key)});
+        const char *last = t->slots[p] ? t->slots[p]->last_key : NULL;
+        lack_inputs(s, last);
+        if (!known)
+            continue;
+        lack_inputs(s, known->last[p]);
+        str_replace(&known->last[p], last);
     }
 }
 
@@ -156,7 +170,7 @@ static void record_job(struct sim *s, const struct change *change)
 {
     const struct job *j = job_find(s->m, change->cells[0].s);
     if (j && j->epoch <= 1 && (j->state == JOB_WANTED || j->state == JOB_LEASED))
-        vec_push(&s->w->lacks, (struct what_lack){.key = xstrdup(j->key)});
+        what_if_lack_job(s->w, j->key);
 }
 
 static void record_tag(struct sim *s, const struct change *change)
@@ -231,6 +245,8 @@ static void forget_before(struct what_if *w)
         free(t->id);
         free(t->conflict);
         reason_done(&t->reason);
+        for (int p = 0; p < PLATFORM_COUNT; p++)
+            free(t->last[p]);
         free(t);
     }
     struct what_tag *tag, *after;

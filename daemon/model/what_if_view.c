@@ -25,10 +25,10 @@ static json_t *event(const struct what_if *w)
                                         [WHAT_IF_BASE] = "base",
                                         [WHAT_IF_CONFIG] = "config",
                                         [WHAT_IF_BOARD] = "board"};
-    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "event", names[w->q.kind], "source",
-                     view_text(w->q.source), "refs", strings(&w->refs), "paths",
-                     strings(&w->q.paths), "reference", view_text(w->q.reference), "board",
-                     view_text(w->q.board));
+    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "event", names[w->q.kind], "source",
+                     view_text(w->q.source), "refs", strings(&w->refs), "commit",
+                     view_text(w->q.commit), "paths", strings(&w->q.paths), "reference",
+                     view_text(w->q.reference), "board", view_text(w->q.board));
 }
 
 /* ---- builds ---- */

@@ -97,6 +97,22 @@ def test_dockerignore_of_one_dockerfile(worker, take):
     assert {"x"} == set(entries(worker.archive(commit))) & {"x", "y"}
 
 
+def test_what_a_change_touches(worker, take):
+    """Files and folders of the source, there or not: would a change of them change the context?"""
+    commit = take({"app/Dockerfile": "FROM scratch\n", "app/keep/a": "a", "app/docs/b": "b", "app/notes/c.md": "c", "other/f": "f",
+                   "app/.dockerignore": "docs\n**/*.md\nDockerfile\n.dockerignore\n"})
+
+    def touched(*paths, context="app"):
+        return worker.good("inspect", mirror=worker.mirror(), commit=commit, context=context, dockerfile="Dockerfile", paths=list(paths))["touched"]
+    for path in ("app", "", "app/keep", "app/keep/a", "app/new", "app/keep/new", "app/Dockerfile", "app/.dockerignore"):
+        assert touched(path) and touched("other", path), path
+    for path in ("other", "other/f", "ap", "app2", "app/docs", "app/docs/b", "app/docs/new", "app/notes", "app/notes/c.md", "app/new.md"):
+        assert not touched(path), path
+    assert not touched() and touched("app/docs/b", context="")
+    assert worker.inspect(commit, "app")["touched"] is False
+    worker.bad("inspect", "invalid", mirror=worker.mirror(), commit=commit, context="app", paths=[1])
+
+
 def test_dockerignore_that_is_wrong(worker, take):
     commit = take({".dockerignore": "ok\n[\n", "f": ""})
     assert ".dockerignore:2" in worker.bad("inspect", "invalid", mirror=worker.mirror(), commit=commit, context="")

@@ -14,6 +14,24 @@
 
 /* ---- asking ---- */
 
+/* What a mirror has: NULL as long as there is none. */
+static bool (*mirror)(const struct what_if_look *look, struct context_facts *ret,
+                      bool *ret_touched);
+
+/* Asks the mirror for all that is open. Whether it told anything. */
+static bool ask_mirror(struct world *w, struct what_if *what)
+{
+    struct what_if_look look;
+    bool any = false;
+    while (what_if_look(what, &look)) {
+        struct context_facts facts = {.exists = true, .time = 1700000000, .size = 1};
+        bool touched = false, known = mirror && mirror(&look, &facts, &touched);
+        what_if_looked(what, w->m, known ? &facts : NULL, touched);
+        any = any || known;
+    }
+    return any;
+}
+
 static json_t *ask(struct world *w, const struct what_if_question *q)
 {
     struct what_if *what = NULL;
@@ -22,10 +40,12 @@ static json_t *ask(struct world *w, const struct what_if_question *q)
     if (what_if_new(w->m, q, what_if_prepare(what_if_size(w->m)), &what, &err) < 0)
         fail_msg("%s", err.text);
     int rounds = 0;
-    do {
+    for (bool again = true; again;) {
         what_if_run(what);
         assert_true(++rounds < 10);
-    } while (what_if_ask(what, w->m));
+        again = what_if_ask(what, w->m);
+        again = ask_mirror(w, what) || again;
+    }
     json_t *answer = what_if_answer(what), *after = view_tracks(w->m);
     what_if_free(what);
     assert_true(json_equal(before, after));
@@ -201,6 +221,107 @@ static void test_a_push_of_some_paths(void **state)
     struct what_if_question q = {.kind = WHAT_IF_PUSH, .source = OTHER, .ref = "refs/heads/new"};
     answer = ask(&w, &q);
     assert_string_equal(told(answer), ""); /* nothing follows it */
+    json_decref(answer);
+    world_done(&w);
+}
+
+/* ---- what mirrors have ---- */
+
+#define REAL "00112233445566778899aabbccddeeff00112233"
+
+/* One that has the commit REAL, in which left is built on nothing any more, and what left/docs is. */
+static bool some_mirror(const struct what_if_look *look, struct context_facts *ret,
+                        bool *ret_touched)
+{
+    static char id[DIGEST_SIZE];
+    if (look->paths) {
+        *ret_touched = !strvec_has(look->paths, "left/docs");
+        return true;
+    }
+    digest_of(look->path, strlen(look->path), id);
+    ret->id = id;
+    ret->dockerfile_text = look->dockerfile ? "FROM scratch\n" : NULL;
+    return str_eq(look->commit, REAL) && !str_eq(look->path, "right");
+}
+
+/* A commit that somebody made: its own files count, where a mirror has them. */
+static void test_a_push_of_a_commit_that_there_is(void **state)
+{
+    struct world w;
+    world_of(&w);
+    struct what_if_question q = {
+        .kind = WHAT_IF_PUSH, .source = OTHER, .ref = "master", .commit = REAL};
+    json_t *answer = ask(&w, &q);
+    assert_string_equal(told(answer), "1 alone@master: its files changed; "
+                                      "1 left@master: its files changed; "
+                                      "1 right@master: its files changed");
+    assert_non_null(strstr(part(answer, "notes"), "the files in 'left' of " REAL " have not been"));
+    json_decref(answer);
+    mirror = some_mirror;
+    answer = ask(&w, &q);
+    mirror = NULL;
+    assert_string_equal(told(answer), "1 alone@master: its files changed; "
+                                      "1 left@master: its Dockerfile changed and it is built on "
+                                      "r.test/osf/base:latest no longer; "
+                                      "1 right@master: its files changed");
+    assert_null(strstr(part(answer, "notes"), "'left'"));
+    assert_non_null(strstr(part(answer, "notes"), "'right'"));
+    json_decref(answer);
+    world_done(&w);
+}
+
+/* Where another ref is: its files are known already. */
+static void test_a_push_of_what_another_ref_is(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "a", SOURCE, "refs/heads/v*", "./mk");
+    world_start(&w);
+    world_board(&w, "one");
+    struct seen_ref seen[] = {{"refs/heads/v2", "d1", true}, {"refs/heads/v1", "c1", true}};
+    world_begin(&w, 1);
+    model_on_refs(w.m, SOURCE, seen, 2);
+    world_end(&w);
+    world_settle(&w, NULL);
+    struct what_if_question q = {.kind = WHAT_IF_PUSH, .source = "a", .ref = "v1", .commit = "v2"};
+    json_t *answer = ask(&w, &q);
+    assert_string_equal(told(answer), "1 a@v1: its files changed");
+    assert_string_equal(part(answer, "notes"), "[]");
+    int64_t last = last_build(&w);
+    world_see(&w, SOURCE, "refs/heads/v1", "d1");
+    expect_builds(&w, answer, last, NULL);
+    json_decref(answer);
+    q.commit = "none";
+    refused(&w, &q, -ENOENT, "'none' is neither a ref of");
+    q = (struct what_if_question){.kind = WHAT_IF_PUSH, .source = "a", .commit = REAL};
+    refused(&w, &q, -EINVAL, "which ref moves to");
+    q.ref = "v1";
+    strvec_add(&q.paths, "a");
+    refused(&w, &q, -EINVAL, "no paths are needed");
+    strvec_done(&q.paths);
+    world_done(&w);
+}
+
+/* A .dockerignore is a mirror's to read. */
+static void test_a_push_of_what_is_ignored(void **state)
+{
+    struct world w;
+    world_of(&w);
+    json_t *answer = ask_push(&w, OTHER, "left/docs");
+    assert_string_equal(told(answer), "1 left@master: its files changed");
+    assert_non_null(strstr(part(answer, "notes"), "a .dockerignore in 'left'"));
+    json_decref(answer);
+    mirror = some_mirror;
+    answer = ask_push(&w, OTHER, "left/docs");
+    assert_string_equal(told(answer), "");
+    assert_string_equal(part(answer, "notes"), "[]");
+    json_decref(answer);
+    answer = ask_push(&w, OTHER, "left/main.c");
+    assert_string_equal(told(answer), "1 left@master: its files changed");
+    json_decref(answer);
+    answer = ask_push(&w, OTHER, "left/Dockerfile");
+    mirror = NULL;
+    assert_string_equal(told(answer), "1 left@master: its Dockerfile changed");
     json_decref(answer);
     world_done(&w);
 }
@@ -544,6 +665,9 @@ int main(void)
         cmocka_unit_test(test_a_push_ripples),
         cmocka_unit_test(test_more_jobs_than_slots),
         cmocka_unit_test(test_a_push_of_some_paths),
+        cmocka_unit_test(test_a_push_of_a_commit_that_there_is),
+        cmocka_unit_test(test_a_push_of_what_another_ref_is),
+        cmocka_unit_test(test_a_push_of_what_is_ignored),
         cmocka_unit_test(test_what_cannot_be_asked),
         cmocka_unit_test(test_a_base_of_ours),
         cmocka_unit_test(test_a_base_from_outside),

@@ -102,6 +102,23 @@ def test_what_was_foretold_is_built(farm):
     w.sheafd.settle(w.rest)
     w.compare(answer, last)
 
+    # A commit that there is: its own files count. What .dockerignore leaves out does not.
+    w.files.update({"alone/.dockerignore": "docs\n", "alone/docs/a": "1\n", "alone/file": "2\n"})
+    w.rest.commit(w.files)
+    commit = w.rest.commit({**w.files, "right/Dockerfile": "FROM scratch\nCOPY Dockerfile /right\n"}, branch="next")
+    w.sheafd.settle(w.rest)
+    assert w.ask("push", w.rest.url, "--path", "alone/docs/a")["builds"] == []
+    assert waves(w.ask("push", w.rest.url, "--path", "alone/docs2")) == {"alone": 1}
+    answer = w.ask("push", w.rest.url, "--ref", "master", "--to", commit)
+    assert waves(answer) == {"alone": 1, "left": 1, "right": 1, "top": 2} and len(answer["notes"]) == 4  # nothing follows it: not fetched
+    before = w.rest.commit({**w.files, "right/Dockerfile": "FROM scratch\nCOPY Dockerfile /right\n"})
+    w.sheafd.settle(w.rest)
+    w.rest.commit(w.files)
+    w.sheafd.settle(w.rest)
+    answer = w.ask("push", w.rest.url, "--ref", "master", "--to", before)
+    assert answer["notes"] == [] and answer["jobs"] == 0 and waves(answer) == {"right": 1, "top": 2}
+    assert "its Dockerfile changed" in answer["builds"][0]["why"]["text"] and answer["builds"][0]["jobs"][0]["done_before"]
+
     # In words.
     said = w.sheafd.ctl("what-if", "push", "base").stdout
     assert "would cause 4 builds (4 jobs) in 3 waves" in said and "Wave 3\n  top@master: " in said and " on board\n" in said
@@ -140,6 +157,14 @@ def test_another_farm_yaml(farm):
     write(first)
     answer = w.ask("config", path)
     assert answer["jobs"] == 0 and waves(answer) == {"left": 1, "top": 2} and all(j["done_before"] for b in answer["builds"] for j in b["jobs"])
+
+    # A new image is read from the mirror: what it is built on is known.
+    more = copy.deepcopy(first)
+    more["images"]["again"] = {**more["images"]["left"], "tags": ["$version", "again"]}
+    more["images"]["again"]["tags"] = ["again"]
+    write(more)
+    answer = w.ask("config", path)
+    assert answer["notes"] == [] and waves(answer)["again"] == 1
 
     # What would be worse is an exit status of its own; what is wrong is another.
     worse = copy.deepcopy(other)

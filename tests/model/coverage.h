@@ -66,7 +66,12 @@
     X(SEEN_NO_BOARD, "tracks without a board")                                                     \
     X(LOADED, "models loaded and compared")                                                        \
     X(RESTED, "histories brought to rest")                                                         \
-    X(WALL_COMPARED, "histories compared with a still wall clock")
+    X(WALL_COMPARED, "histories compared with a still wall clock")                                 \
+    X(WHAT_IF, "questions of what would be")                                                       \
+    X(FORETOLD, "events that came as foretold")                                                    \
+    X(FORETOLD_BUILDS, "builds foretold")                                                          \
+    X(FORETOLD_TAGS, "moves of tags foretold")                                                     \
+    X(WHAT_IF_COMPARED, "histories compared with one in which nobody asked")
 
 enum coverage {
 #define X(id, text) COVERED_##id,

@@ -38,31 +38,39 @@ static unsigned source_index(const char *url)
     return 0;
 }
 
+void context_read(struct sim *s, const struct context_wanted *of, struct context_read *ret)
+{
+    struct upstream_sim *up = &s->source[source_index(of->source)].up;
+    int commit = upstream_find(up, of->commit);
+    int version = upstream_version(up, commit, of->path);
+    uint64_t content = upstream_content(up, version, of->path);
+    *ret = (struct context_read){.facts = {.exists = upstream_folder_exists(up, version, of->path),
+                                           .time = up->commits.items[commit].time,
+                                           .size = 1000}};
+    struct context_facts *facts = &ret->facts;
+    digest_from(mix2(content, 5), ret->id);
+    ret->dockerfile = farm_spec_dockerfile(&s->spec, image_of_path(of->path), content);
+    if (facts->exists && content % 40 == 7) {
+        facts->error = "a link leads out of the folder";
+    } else if (facts->exists) {
+        facts->id = ret->id;
+        facts->dockerfile_text = of->dockerfile && content % 30 != 3 ? ret->dockerfile : NULL;
+    }
+}
+
 static void inspect(struct sim *s, const struct effect *e, bool fail)
 {
-    struct upstream_sim *up = &s->source[source_index(e->source)].up;
-    int commit = upstream_find(up, e->commit);
+    const struct upstream_sim *up = &s->source[source_index(e->source)].up;
+    const struct context_wanted of = {e->source, e->commit, e->path, e->dockerfile};
+    struct context_read read;
     if (fail || up->away) {
         model_on_context_failed(sim_turn(s), e->source, e->commit, e->path, e->dockerfile,
                                 "the repository is away");
         return;
     }
-    int version = upstream_version(up, commit, e->path);
-    uint64_t content = upstream_content(up, version, e->path);
-    char id[72];
-    digest_from(mix2(content, 5), id);
-    unsigned image = image_of_path(e->path);
-    cleanup_free char *dockerfile = farm_spec_dockerfile(&s->spec, image, content);
-    struct context_facts facts = {.exists = upstream_folder_exists(up, version, e->path),
-                                  .time = up->commits.items[commit].time,
-                                  .size = 1000};
-    if (facts.exists && content % 40 == 7) {
-        facts.error = "a link leads out of the folder";
-    } else if (facts.exists) {
-        facts.id = id;
-        facts.dockerfile_text = e->dockerfile && content % 30 != 3 ? dockerfile : NULL;
-    }
-    model_on_context(sim_turn(s), e->source, e->commit, e->path, e->dockerfile, &facts);
+    context_read(s, &of, &read);
+    model_on_context(sim_turn(s), e->source, e->commit, e->path, e->dockerfile, &read.facts);
+    free(read.dockerfile);
 }
 
 void source_list(struct sim *s, unsigned source, unsigned lag)

@@ -152,10 +152,15 @@ static void run(struct sim *s)
         covered(COVERED_STEPS);
         step_do(s, step);
         check_step(s);
+        if (s->flags & HISTORY_WHAT_IF)
+            what_if_at_random(s);
     }
     s->step = NULL;
     sim_pass(s);
     come_to_rest(s);
+    s->rested = s->trace;
+    if (s->flags & HISTORY_WHAT_IF)
+        what_if_foretells(s);
 }
 
 void history_run(const struct history *h, unsigned flags, struct outcome *ret, uint64_t *ret_trace)
@@ -170,7 +175,7 @@ void history_run(const struct history *h, unsigned flags, struct outcome *ret, u
         run(s);
     running = NULL;
     if (ret_trace)
-        *ret_trace = s->trace;
+        *ret_trace = s->rested;
     if (!ret->failed)
         sim_done(s); /* after a failure nothing is sound enough to be taken apart */
     free(s);

@@ -35,6 +35,7 @@ enum history_flags {
     HISTORY_VERBOSE = 1,    /* says every step and what followed */
     HISTORY_ALL = 2,        /* the dear checks at every step too */
     HISTORY_STILL_WALL = 4, /* the wall clock does not jump (for comparing) */
+    HISTORY_WHAT_IF = 8,    /* "what if" is asked now and then, and what it foretells is compared */
 };
 
 /* Runs it. With `ret_trace`, what was decided is summed up there, times of day left out. */

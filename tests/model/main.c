@@ -13,7 +13,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define MAX_JOBS 16
+#define MAX_JOBS      16
+#define WHAT_IF_EVERY 150
 
 /* Shared by the processes. */
 struct shared {
@@ -29,6 +30,7 @@ struct shared {
 struct options {
     uint64_t from, histories, seed;
     int seconds, jobs;
+    uint64_t what_if;     /* asked in one of so many histories */
     unsigned short_steps; /* over 0: print so many */
     bool one, verbose, coverage, brief;
     bool some; /* the dear checks at some steps, as in bulk */
@@ -70,12 +72,31 @@ static void compare_walls(const struct history *h, unsigned flags, uint64_t trac
     snprintf(o->text, sizeof(o->text), "without the jumps of the wall clock other things happen");
 }
 
+/* Asking changes nothing of what follows. */
+#define COMPARE_ASKING 0x200
+
+static void compare_asking(const struct history *h, unsigned flags, uint64_t trace,
+                           struct outcome *o)
+{
+    uint64_t unasked;
+    struct outcome other;
+    history_run(h, flags & ~HISTORY_WHAT_IF, &other, &unasked);
+    covered(COVERED_WHAT_IF_COMPARED);
+    if (other.failed || unasked == trace)
+        return;
+    *o = (struct outcome){.failed = true, .invariant = "inv13_what_if_changes_nothing"};
+    snprintf(o->text, sizeof(o->text), "where nobody asks what would be, other things happen");
+}
+
 static void run_checked(const struct history *h, unsigned flags, struct outcome *o)
 {
     uint64_t trace;
-    history_run(h, flags & ~COMPARE_WALLS, o, &trace);
+    unsigned plain = flags & ~(COMPARE_WALLS | COMPARE_ASKING);
+    history_run(h, plain, o, &trace);
     if (!o->failed && (flags & COMPARE_WALLS))
-        compare_walls(h, flags & ~COMPARE_WALLS & ~HISTORY_VERBOSE, trace, o);
+        compare_walls(h, plain & ~HISTORY_VERBOSE, trace, o);
+    if (!o->failed && (flags & COMPARE_ASKING))
+        compare_asking(h, plain & ~HISTORY_VERBOSE, trace, o);
 }
 
 /* In a process of its own: whatever it does to itself. */
@@ -164,7 +185,9 @@ static void report(uint64_t seed, struct shared *sh)
            first.step, first.text);
     history_make(&h, seed);
     /* The dear checks at every step may heal what they look for: then as it was found. */
-    unsigned compare = str_starts(first.invariant, "inv10_wall") ? COMPARE_WALLS : 0;
+    unsigned compare = str_starts(first.invariant, "inv10_wall") ? COMPARE_WALLS
+                       : str_starts(first.invariant, "inv13")    ? COMPARE_ASKING | HISTORY_WHAT_IF
+                                                                 : 0;
     sh->shrink_flags = HISTORY_ALL | compare;
     if (!still_fails(&h, first.invariant, sh))
         sh->shrink_flags = compare;
@@ -182,11 +205,18 @@ static void report(uint64_t seed, struct shared *sh)
 
 /* ---- many ---- */
 
-static void run_one(uint64_t seed, struct outcome *o)
+/* What is dear is done with some histories only. */
+static unsigned comparisons(uint64_t seed, uint64_t what_if)
+{
+    unsigned flags = seed % 16 == 0 ? COMPARE_WALLS : 0;
+    return flags | (what_if && seed % what_if == 0 ? COMPARE_ASKING | HISTORY_WHAT_IF : 0);
+}
+
+static void run_one(uint64_t seed, uint64_t what_if, struct outcome *o)
 {
     struct history h;
     history_make(&h, seed);
-    run_checked(&h, seed % 16 == 0 ? COMPARE_WALLS : 0, o);
+    run_checked(&h, comparisons(seed, what_if), o);
     history_done(&h);
 }
 
@@ -201,7 +231,7 @@ static void work(struct shared *sh, const struct options *o, int job, double unt
         struct outcome outcome;
         sh->at[job] = seed;
         alarm(20);
-        run_one(seed, &outcome);
+        run_one(seed, o->what_if, &outcome);
         if (!outcome.failed)
             continue;
         sh->stop = true;
@@ -308,7 +338,8 @@ static int one(const struct options *o)
         if (!kept(o->keep, h.steps.items[i].number))
             vec_remove(&h.steps, i);
     run_checked(&h,
-                COMPARE_WALLS | (o->some ? 0 : HISTORY_ALL) | (o->verbose ? HISTORY_VERBOSE : 0),
+                COMPARE_WALLS | COMPARE_ASKING | HISTORY_WHAT_IF | (o->some ? 0 : HISTORY_ALL) |
+                    (o->verbose ? HISTORY_VERBOSE : 0),
                 &outcome);
     history_done(&h);
     if (!outcome.failed) {
@@ -326,7 +357,7 @@ static int usage(void)
     fprintf(
         stderr,
         "usage: model-histories --histories N | --seconds N [--from SEED] [--jobs N] "
-        "[--coverage] [--brief]\n"
+        "[--coverage] [--brief] [--what-if EVERY]\n"
         "       model-histories --seed N [--verbose] [--some] [--cut IMAGES,ONE] [--keep STEPS]\n"
         "       model-histories --seed N --short STEPS\n");
     return 2;
@@ -334,19 +365,14 @@ static int usage(void)
 
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option longs[] = {{"histories", required_argument, NULL, 'n'},
-                                          {"seconds", required_argument, NULL, 't'},
-                                          {"from", required_argument, NULL, 'f'},
-                                          {"jobs", required_argument, NULL, 'j'},
-                                          {"coverage", no_argument, NULL, 'c'},
-                                          {"seed", required_argument, NULL, 's'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {"keep", required_argument, NULL, 'k'},
-                                          {"cut", required_argument, NULL, 'x'},
-                                          {"some", no_argument, NULL, 'm'},
-                                          {"brief", no_argument, NULL, 'b'},
-                                          {"short", required_argument, NULL, 'h'},
-                                          {0}};
+    static const struct option longs[] = {
+        {"histories", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
+        {"from", required_argument, NULL, 'f'},      {"jobs", required_argument, NULL, 'j'},
+        {"coverage", no_argument, NULL, 'c'},        {"seed", required_argument, NULL, 's'},
+        {"verbose", no_argument, NULL, 'v'},         {"keep", required_argument, NULL, 'k'},
+        {"cut", required_argument, NULL, 'x'},       {"some", no_argument, NULL, 'm'},
+        {"brief", no_argument, NULL, 'b'},           {"what-if", required_argument, NULL, 'w'},
+        {"short", required_argument, NULL, 'h'},     {0}};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         unsigned long long n = optarg ? strtoull(optarg, NULL, 10) : 0;
         char *comma = optarg ? strchr(optarg, ',') : NULL;
@@ -362,6 +388,8 @@ static int parse(int argc, char **argv, struct options *o)
             o->coverage = true;
         else if (c == 's')
             o->seed = n, o->one = true;
+        else if (c == 'w')
+            o->what_if = n;
         else if (c == 'b')
             o->brief = true;
         else if (c == 'h')
@@ -383,7 +411,8 @@ static int parse(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.from = 1, .jobs = (int)sysconf(_SC_NPROCESSORS_ONLN)};
+    struct options o = {
+        .from = 1, .what_if = WHAT_IF_EVERY, .jobs = (int)sysconf(_SC_NPROCESSORS_ONLN)};
     if (o.jobs < 1 || o.jobs > MAX_JOBS)
         o.jobs = 1;
     if (parse(argc, argv, &o) < 0)

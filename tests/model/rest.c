@@ -45,8 +45,8 @@ static void end_faults(struct sim *s)
     adopt_all(s);
 }
 
-/* Twice: what is deleted or forced counts at its second sighting. */
-static void look_everywhere(struct sim *s)
+/* Again: what is deleted or forced counts at its second sighting. */
+void look_everywhere(struct sim *s)
 {
     for (unsigned n = 0; n < 3; n++)
         for (unsigned i = 0; i < s->spec.n_sources; i++) {
@@ -87,15 +87,14 @@ static bool something_waits(const struct sim *s)
     return false;
 }
 
-/* Whether it came to rest in so many rounds. */
-static bool settle(struct sim *s, unsigned rounds)
+bool settle(struct sim *s)
 {
-    for (unsigned idle = 0, n = 0; n < rounds; n++) {
+    for (unsigned idle = 0, n = 0; n < ROUNDS; n++) {
         idle = go_on(s) ? 0 : idle + 1;
         if (idle >= 2 && !something_waits(s))
             return true;
         if (idle >= 2)
-            sim_advance(s, n < rounds / 4 ? 20000 : 330000); /* back-offs end */
+            sim_advance(s, n < ROUNDS / 4 ? 20000 : 330000); /* back-offs end */
     }
     return false;
 }
@@ -113,7 +112,7 @@ void come_to_rest(struct sim *s)
     sim_say(s, "faults end, inputs stand still");
     end_faults(s);
     look_everywhere(s);
-    if (!settle(s, ROUNDS)) {
+    if (!settle(s)) {
         const struct track *t = restless(s);
         sim_fail(s, "inv03_fixpoint", "the farm does not come to rest: %s: %s", t ? t->id : "?",
                  t && t->reason.text ? t->reason.text : "?");

@@ -111,7 +111,8 @@ struct sim {
     bool strangers; /* somebody has moved a tag by hand */
 
     struct checker *check;
-    uint64_t trace; /* of what was decided */
+    uint64_t trace;  /* of what was decided */
+    uint64_t rested; /* as it was when the farm came to rest */
     struct outcome *outcome;
     jmp_buf escape;
 };
@@ -147,6 +148,18 @@ enum op_way { OP_DONE, OP_DONE_LATER, OP_ANSWER_LOST, OP_FAILED };
 void op_run(struct sim *s, size_t at, enum op_way way);
 /* The process died with it: `landed` says whether it was done all the same. */
 void op_orphaned(struct sim *s, struct op *op, bool landed);
+/* A context of a commit. Borrowed. */
+struct context_wanted {
+    const char *source, *commit, *path, *dockerfile; /* dockerfile NULL: none */
+};
+/* What is in it. The caller owns `dockerfile`, which the facts point to. */
+struct context_read {
+    struct context_facts facts;
+    char id[72];
+    char *dockerfile;
+};
+/* Reads it; the commit is one that upstream made. */
+void context_read(struct sim *s, const struct context_wanted *of, struct context_read *ret);
 /* A source is listed: the refs as they were `lag` changes ago. */
 void source_list(struct sim *s, unsigned source, unsigned lag);
 /* The listing arrives, or is lost. */
@@ -208,6 +221,17 @@ void command_do(struct sim *s, unsigned a, unsigned b, unsigned c);
 
 /* Faults end, inputs stand still: the farm comes to rest, and stays so. */
 void come_to_rest(struct sim *s);
+/* Lists every source, until all that it has counts. */
+void look_everywhere(struct sim *s);
+/* Time goes on until nothing is under way. Whether that came within bounds. */
+bool settle(struct sim *s);
+
+/* what_if.c */
+
+/* Asks what an event of some kind would cause; after a step. */
+void what_if_at_random(struct sim *s);
+/* Asks, at rest, what is then done, and compares. */
+void what_if_foretells(struct sim *s);
 
 /* history.c */
 

@@ -49,6 +49,23 @@ char *xasprintf(const char *fmt, ...)
     return check(n < 0 ? NULL : s);
 }
 
+char *xconcat(const char *first, ...)
+{
+    size_t n = 0;
+    va_list ap;
+    va_start(ap, first);
+    for (const char *s = first; s; s = va_arg(ap, const char *))
+        n += strlen(s);
+    va_end(ap);
+    char *text = check(malloc(n + 1)), *end = text;
+    *end = '\0';
+    va_start(ap, first);
+    for (const char *s = first; s; s = va_arg(ap, const char *))
+        end = stpcpy(end, s);
+    va_end(ap);
+    return text;
+}
+
 void str_replace(char **p, const char *s)
 {
     char *copy = xstrdup(s);

@@ -102,7 +102,7 @@ static void split_host(char *name, struct oci_reference *ref)
         strcmp(ref->host, "registry-1.docker.io") == 0)
         str_replace(&ref->host, DOCKER_HOST);
     if (strcmp(ref->host, DOCKER_HOST) == 0 && !strchr(path, '/'))
-        ref->path = xasprintf("library/%s", path);
+        ref->path = xconcat("library/", path, NULL);
     else
         ref->path = xstrdup(path);
 }
@@ -166,14 +166,13 @@ int oci_repository_parse(const char *text, struct oci_reference *ret, struct err
 
 char *oci_reference_repository(const struct oci_reference *ref)
 {
-    return xasprintf("%s/%s", ref->host, ref->path);
+    return xconcat(ref->host, "/", ref->path, NULL);
 }
 
 char *oci_reference_format(const struct oci_reference *ref)
 {
-    return xasprintf("%s/%s%s%s%s%s", ref->host, ref->path, ref->tag ? ":" : "",
-                     ref->tag ? ref->tag : "", ref->digest ? "@" : "",
-                     ref->digest ? ref->digest : "");
+    return xconcat(ref->host, "/", ref->path, ref->tag ? ":" : "", ref->tag ? ref->tag : "",
+                   ref->digest ? "@" : "", ref->digest ? ref->digest : "", NULL);
 }
 
 void oci_reference_done(struct oci_reference *ref)

@@ -54,6 +54,11 @@ int platform_from_oci(const char *os, const char *architecture, const char *vari
 
 int platform_parse(const char *name, enum platform *ret_platform, struct err *err)
 {
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (str_eq(table[p].name, name)) {
+            *ret_platform = (enum platform)p;
+            return 0;
+        }
     char os[16] = "", architecture[16] = "", variant[16] = "", rest[2] = "";
     int n = sscanf(name, "%15[^/]/%15[^/]/%15[^/]%1s", os, architecture, variant, rest);
     if ((n == 2 || n == 3) && !str_ends(name, "/") &&

@@ -12,7 +12,7 @@
 static char *context_hash_key(const char *source, const char *commit, const char *path,
                               const char *dockerfile)
 {
-    return xasprintf("%s\n%s\n%s\n%s", source, commit, path, dockerfile);
+    return xconcat(source, "\n", commit, "\n", path, "\n", dockerfile, NULL);
 }
 
 struct context *context_find(const struct model *m, const char *source, const char *commit,
@@ -65,7 +65,7 @@ struct context *context_get(struct model *m, const char *source, const char *ref
 
 struct epoch *epoch_find(const struct model *m, const char *source, const char *context_id)
 {
-    cleanup_free char *key = xasprintf("%s\n%s", source, context_id);
+    cleanup_free char *key = xconcat(source, "\n", context_id, NULL);
     struct epoch *e = NULL;
     HASH_FIND_STR(m->epochs, key, e);
     return e;
@@ -91,7 +91,7 @@ const char *context_dockerfile_digest(struct context *c)
 
 void epoch_add(struct model *m, struct epoch *e)
 {
-    e->hash_key = xasprintf("%s\n%s", e->source, e->context_id);
+    e->hash_key = xconcat(e->source, "\n", e->context_id, NULL);
     HASH_ADD_KEYPTR(hh, m->epochs, e->hash_key, strlen(e->hash_key), e);
 }
 

@@ -84,18 +84,18 @@ static bool series_has_newer(const struct farm_image *image, const struct candid
 /* What the image was last seen with: another pattern or other bounds make for another first sight. */
 static char *sight_of(const struct farm_image *image)
 {
-    return image->versions ? xasprintf("%s %s", image->ref, image->versions) : xstrdup(image->ref);
+    return image->versions ? xconcat(image->ref, " ", image->versions, NULL) : xstrdup(image->ref);
 }
 
 bool track_image_unseen(const struct model *m, const struct farm_image *image)
 {
-    cleanup_free char *key = xasprintf("seen/%s", image->name), *sight = sight_of(image);
+    cleanup_free char *key = xconcat("seen/", image->name, NULL), *sight = sight_of(image);
     return !str_eq(model_setting(m, key), sight);
 }
 
 static void note_sight(struct model *m, const struct farm_image *image)
 {
-    cleanup_free char *key = xasprintf("seen/%s", image->name), *sight = sight_of(image);
+    cleanup_free char *key = xconcat("seen/", image->name, NULL), *sight = sight_of(image);
     model_set_setting(m, key, sight);
 }
 
@@ -200,7 +200,7 @@ void track_maintain(struct model *m)
 {
     static const char *const names[] = {"patch", "minor", "major"};
     VEC_FOREACH (&m->farm->images, image) {
-        cleanup_free char *key = xasprintf("maintain/%s", image->name);
+        cleanup_free char *key = xconcat("maintain/", image->name, NULL);
         const char *was = model_setting(m, key), *is = names[image->maintain];
         if (str_eq(was ? was : names[FARM_MAINTAIN_PATCH], is))
             continue;

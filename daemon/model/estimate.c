@@ -35,7 +35,8 @@ static int64_t work_of_siblings(struct model *m, const struct track *t, enum pla
     if (!t->image)
         return 0;
     int64_t sum = 0, n = 0;
-    VEC_FOREACH (&model_repository(m, t->image->repository)->tracks, it) {
+    const struct repository *r = model_repository(m, t->image->repository);
+    VEC_FOREACH (&r->tracks, it) {
         const struct slot *s = (*it)->slots[p];
         if ((*it)->image != t->image || !s || !s->work_ms)
             continue;

@@ -245,13 +245,13 @@ static void link_repositories(struct model *m)
         r->listed = false;
     VEC_FOREACH (&m->farm->images, image) {
         struct repository *r = model_repository(m, image->repository);
-        cleanup_free char *key = xasprintf("stopped %s", image->repository);
+        cleanup_free char *key = xconcat("stopped ", image->repository, NULL);
         str_replace(&r->stopped, model_setting(m, key));
-        cleanup_free char *restoring = xasprintf("restoring %s", image->repository);
-        cleanup_free char *adopting = xasprintf("adopting %s", image->repository);
+        cleanup_free char *restoring = xconcat("restoring ", image->repository, NULL);
+        cleanup_free char *adopting = xconcat("adopting ", image->repository, NULL);
         r->restoring = model_setting(m, restoring);
         r->adopting = model_setting(m, adopting);
-        cleanup_free char *asked = xasprintf("audit of %s", image->repository);
+        cleanup_free char *asked = xconcat("audit of ", image->repository, NULL);
         r->asked = model_setting(m, asked);
         r->listed = true;
     }

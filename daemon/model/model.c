@@ -196,7 +196,7 @@ bool model_owns(const struct model *m, const char *repository)
 struct tag_node *model_node(struct model *m, const char *repository, const char *tag)
 {
     struct tag_node *n = NULL;
-    cleanup_free char *name = xasprintf("%s:%s", repository, tag);
+    cleanup_free char *name = xconcat(repository, ":", tag, NULL);
     HASH_FIND_STR(m->nodes, name, n);
     if (n)
         return n;

@@ -344,7 +344,7 @@ static struct tag *tag_get(struct model *m, const char *repository, const char *
 
 struct tag *tag_find(const struct model *m, const char *repository, const char *name)
 {
-    cleanup_free char *key = xasprintf("%s:%s", repository, name);
+    cleanup_free char *key = xconcat(repository, ":", name, NULL);
     struct tag *tag = NULL;
     HASH_FIND_STR(m->tags, key, tag);
     return tag;
@@ -352,7 +352,7 @@ struct tag *tag_find(const struct model *m, const char *repository, const char *
 
 void tag_add(struct model *m, struct tag *tag)
 {
-    tag->hash_key = xasprintf("%s:%s", tag->repository, tag->name);
+    tag->hash_key = xconcat(tag->repository, ":", tag->name, NULL);
     HASH_ADD_KEYPTR(hh, m->tags, tag->hash_key, strlen(tag->hash_key), tag);
     model_node(m, tag->repository, tag->name)->current = tag;
     vec_push(&model_repository(m, tag->repository)->tags, tag);

@@ -50,6 +50,14 @@ const char *const reason_names[] = {
     [REASON_COUNT] = NULL,
 };
 
+bool reason_take(struct reason *r, enum reason_code code, char *text)
+{
+    bool changed = r->code != code || !str_eq(r->text ? r->text : "", text);
+    free(r->text);
+    *r = (struct reason){.code = code, .text = text};
+    return changed;
+}
+
 bool reason_set(struct reason *r, enum reason_code code, const char *fmt, ...)
 {
     char *text = NULL;
@@ -58,15 +66,12 @@ bool reason_set(struct reason *r, enum reason_code code, const char *fmt, ...)
     if (vasprintf(&text, fmt, ap) < 0)
         abort();
     va_end(ap);
-    bool changed = r->code != code || !str_eq(r->text ? r->text : "", text);
-    free(r->text);
-    *r = (struct reason){.code = code, .text = text};
-    return changed;
+    return reason_take(r, code, text);
 }
 
 bool reason_copy(struct reason *r, const struct reason *from)
 {
-    return reason_set(r, from->code, "%s", from->text ? from->text : "");
+    return reason_take(r, from->code, xstrdup(from->text ? from->text : ""));
 }
 
 void reason_done(struct reason *r)

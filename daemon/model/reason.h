@@ -67,6 +67,8 @@ struct reason {
 /* Sets both members; the text is printf-formatted. Returns whether anything changed. */
 bool reason_set(struct reason *r, enum reason_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same with a text that it takes over. */
+bool reason_take(struct reason *r, enum reason_code code, char *text);
 /* Copies `from`. Returns whether anything changed. */
 bool reason_copy(struct reason *r, const struct reason *from);
 /* Frees the text; leaves REASON_NONE. */

@@ -115,7 +115,7 @@ void retain_done(struct model *m)
 
 static void add(struct model *m, struct retention *r)
 {
-    r->hash_key = xasprintf("%s:%s", r->repository, r->name);
+    r->hash_key = xconcat(r->repository, ":", r->name, NULL);
     HASH_ADD_KEYPTR(hh, m->places, r->hash_key, strlen(r->hash_key), r);
 }
 
@@ -132,7 +132,7 @@ int retain_load(struct model *m, struct retention *r)
 
 static struct retention *find_place(const struct model *m, const char *repository, const char *name)
 {
-    cleanup_free char *key = xasprintf("%s:%s", repository, name);
+    cleanup_free char *key = xconcat(repository, ":", name, NULL);
     struct retention *r = NULL;
     HASH_FIND_STR(m->places, key, r);
     return r;

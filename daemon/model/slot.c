@@ -79,8 +79,7 @@ static void conclude(struct slot *s, enum slot_state state, enum reason_code cod
         abort();
     va_end(ap);
     s->state = state;
-    reason_set(&s->reason, code, "%s", text);
-    free(text);
+    reason_take(&s->reason, code, text);
 }
 
 /* ---- the context ---- */
@@ -266,8 +265,9 @@ static void slot_evaluate(struct model *m, struct slot *s, struct recipe_reader 
     s->keyed_rebuild = s->rebuild;
     if (s->job)
         job_note_builder(m, s->job, s);
-    if (s->state != SLOT_READY)
-        conclude(s, SLOT_READY, REASON_NONE, "%s", "");
+    s->state = SLOT_READY;
+    if (s->reason.code)
+        reason_take(&s->reason, REASON_NONE, xstrdup(""));
 }
 
 void slots_evaluate(struct model *m, struct track *t)

@@ -111,8 +111,7 @@ static const char *short_ref(const char *ref)
 
 char *track_name(const char *image, const char *ref, const char *variant)
 {
-    return xasprintf("%s@%s%s%s", image, short_ref(ref), variant ? ":" : "",
-                     variant ? variant : "");
+    return xconcat(image, "@", short_ref(ref), variant ? ":" : "", variant ? variant : "", NULL);
 }
 
 struct template_vars track_vars(const struct farm *farm, const struct farm_image *image,

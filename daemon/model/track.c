@@ -28,8 +28,7 @@ void track_state_set(struct model *m, struct track *t, enum track_state state,
         abort();
     va_end(ap);
     t->state = state;
-    reason_set(&t->reason, code, "%s", text);
-    free(text);
+    reason_take(&t->reason, code, text);
 }
 
 /* ---- links ---- */

@@ -32,12 +32,14 @@ int64_t row_int(const struct change *row, const char *column)
 
 static void add_key_cell(struct strbuf *b, const struct cell *c)
 {
-    char number[32];
+    char digits[20]; /* of numbers, of which none is negative, all: they sort as texts */
     if (c->is_text) {
         strbuf_add(b, c->s ? c->s : "");
     } else {
-        int n = snprintf(number, sizeof(number), "%020" PRId64, c->i);
-        strbuf_addn(b, number, (size_t)n);
+        uint64_t left = (uint64_t)c->i;
+        for (size_t i = sizeof(digits); i-- > 0; left /= 10)
+            digits[i] = (char)('0' + left % 10);
+        strbuf_addn(b, digits, sizeof(digits));
     }
     strbuf_addc(b, '\n');
 }
@@ -97,7 +99,7 @@ struct row_version *store_sim_write(struct store_sim *s, struct change *change,
     v->refs = 1;
     v->change = *change;
     *change = (struct change){0};
-    struct store_row *row = row_of(s, &v->change);
+    struct store_row *row = v->row = row_of(s, &v->change);
     row_version_drop(before);
     *ret_old = before = keep(row->latest);
     set(&row->latest, v);
@@ -117,7 +119,7 @@ static const char *check_row(const struct change *c)
 
 const char *store_sim_commit(struct store_sim *s, struct row_version *v)
 {
-    set(&row_of(s, &v->change)->committed, v);
+    set(&v->row->committed, v);
     return check_row(&v->change);
 }
 

@@ -10,6 +10,7 @@
 struct row_version {
     int refs;
     struct change change;
+    struct store_row *row; /* weak: rows are there until a crash */
 };
 
 struct store_row {

@@ -7,6 +7,7 @@
  * Level-triggered: nothing here remembers what happened, so planning twice decides nothing the second time. */
 #include "daemon/model/plan.h"
 
+#include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/schedule.h"
 
@@ -108,6 +109,8 @@ bool track_under_way(struct model *m, const struct track *t)
     const struct publication *running = publish_running(m, t);
     if (running && !running->error)
         return true;
+    if (t->state != TRACK_PUBLISHING && held(m, t) && !hold_lets_through(t))
+        return false; /* whatever it builds is not published */
     switch (t->state) {
     case TRACK_WAITING:
         return t->reason.code == REASON_INSPECTING || t->reason.code == REASON_RESOLVING_BASE ||

@@ -192,7 +192,7 @@ bool schedule_elsewhere(const struct model *m, const struct job *j, const char *
     return false;
 }
 
-/* After a timeout it is tried on another board only, whatever fails there for want of something. */
+/* After a timeout it is tried on another board only, whatever fails there, as long as there is one. */
 static bool timed_out_on(const struct board *b, const struct job *j)
 {
     return j->timeouts > 0 && str_eq(j->suspect, b->name);
@@ -202,7 +202,7 @@ static bool timed_out_on(const struct board *b, const struct job *j)
 static bool avoided(const struct model *m, const struct board *b, const struct job *j)
 {
     if (timed_out_on(b, j))
-        return true;
+        return schedule_elsewhere(m, j, b->name, 0);
     if (!str_eq(j->avoid, b->name))
         return false;
     for (const struct board *o = m->boards; o; o = o->hh.next)

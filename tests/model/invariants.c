@@ -552,6 +552,8 @@ static bool goes_on(struct sim *s, const struct track *t)
             return true;
     if (!t->current || !build_active(t->current) || t->state != TRACK_BUILDING)
         return false;
+    if (t->image && frozen_or_held(s, t) && t->promoted != t->current->id)
+        return false; /* whatever comes of it is not published */
     bool any = false;
     VEC_FOREACH (&t->current->jobs, bj) {
         const struct job *j = (*bj)->job;

@@ -331,6 +331,101 @@ static void test_what_is_cancelled_stays_so_though_others_build_it(void **state)
     world_done(&w);
 }
 
+/* ---- bases that something is in the way of ---- */
+
+static void files_are_refused(struct world *w)
+{
+    world_see(w, BASES, WORLD_MASTER, "b2");
+    struct effect e = world_take(w, EFFECT_INSPECT);
+    world_begin(w, 1);
+    model_on_context(w->m, e.source, e.commit, e.path, e.dockerfile,
+                     &(struct context_facts){.exists = true, .error = "too large", .id = "x"});
+    world_end(w);
+    effect_done(&e);
+}
+static void the_source_is_away(struct world *w)
+{
+    world_see(w, BASES, WORLD_MASTER, "b2");
+    struct effect e = world_take(w, EFFECT_INSPECT);
+    world_begin(w, 1);
+    model_on_context_failed(w->m, e.source, e.commit, e.path, e.dockerfile, "away");
+    world_end(w);
+    effect_done(&e);
+}
+static void it_has_failed(struct world *w)
+{
+    world_push(w, BASES, "b2", NULL);
+    world_break(w, "one", "base", WIRE_FAILURE_RECIPE);
+    world_break(w, "one", "base", WIRE_FAILURE_RECIPE);
+}
+static void it_backs_off(struct world *w)
+{
+    world_push(w, BASES, "b2", NULL);
+    world_break(w, "one", "base", WIRE_FAILURE_INFRA);
+}
+static void it_is_cancelled(struct world *w)
+{
+    world_push(w, BASES, "b2", NULL);
+    assert_int_equal(cancel_latest(w, BASE), 0);
+}
+static void it_is_held_and_wanted(struct world *w)
+{
+    world_ask(w, COMMAND_HOLD, BASE);
+    world_push(w, BASES, "b2", NULL);
+}
+static void it_is_held_while_it_runs(struct world *w)
+{
+    world_push(w, BASES, "b2", NULL);
+    world_push(w, APPS, "a2", ON);
+    world_is(w, APP, "waiting", "base-building");
+    world_ask(w, COMMAND_HOLD, BASE); /* what waits for it waits no more */
+}
+static void the_farm_is_frozen(struct world *w)
+{
+    world_push(w, BASES, "b2", NULL);
+    world_push(w, APPS, "a2", ON);
+    world_ask(w, COMMAND_FREEZE, NULL);
+}
+static void the_registry_is_away(struct world *w)
+{
+    world_push(w, BASES, "b2", NULL);
+    world_build(w, "one", "base", "new");
+    world_retain(w);
+    world_step_fails(w, PUBLISH_AWAY, PLATFORM_COUNT, "away");
+}
+static void it_is_retired(struct world *w)
+{
+    world_push(w, BASES, "b2", NULL);
+    world_ask(w, COMMAND_RETIRE, BASE);
+}
+
+/* Rule 6.4: what is built on it is built on what it published last. */
+static void test_a_base_that_something_is_in_the_way_of_is_not_waited_for(void **state)
+{
+    static void (*const cases[])(struct world *) = {
+        files_are_refused,
+        the_source_is_away,
+        it_has_failed,
+        it_backs_off,
+        it_is_cancelled,
+        it_is_held_and_wanted,
+        it_is_held_while_it_runs,
+        the_farm_is_frozen,
+        the_registry_is_away,
+        it_is_retired,
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct world w;
+        two_images(&w);
+        cases[i](&w);
+        world_push(&w, APPS, "a2", ON);
+        if (!str_eq(world_track_state(&w, APP), "building"))
+            fail_msg("%zu: %s is %s: %s", i, APP, world_track_state(&w, APP),
+                     world_text(&w, APP, "reason", "text"));
+        world_done(&w);
+    }
+}
+
 /* ---- failures of several kinds ---- */
 
 /* The board has the job, says that it runs, and is not heard of any more. */
@@ -379,6 +474,25 @@ static void test_a_timeout_goes_elsewhere_whatever_fails_between(void **state)
     world_done(&w);
 }
 
+/* Where the other one has not the memory either, there is no elsewhere any more: the last try is on the first. */
+static void test_a_timeout_and_want_of_memory_do_not_wait_for_ever(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_board(&w, "two");
+    world_session(&w, "one", "one", 4 * GIB, NULL);
+    world_push(&w, BASES, "b1", NULL);
+    struct board *one = board_find(w.m, "one");
+    world_break(&w, "one", "base", WIRE_FAILURE_TIMEOUT);
+    world_begin(&w, 1);
+    one->memory = 4 * GIB; /* world_poll's sessions have less */
+    world_end(&w);
+    world_break(&w, "two", "base", WIRE_FAILURE_MEMORY);
+    world_is(&w, BASE, "building", "boards-busy");
+    world_says(&w, BASE, "board one is busy");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,8 +507,10 @@ int main(void)
         cmocka_unit_test(test_an_optional_success_after_it_follows_in_the_next_generation),
         cmocka_unit_test(test_cancelling_while_it_waits_for_a_base),
         cmocka_unit_test(test_what_is_cancelled_stays_so_though_others_build_it),
+        cmocka_unit_test(test_a_base_that_something_is_in_the_way_of_is_not_waited_for),
         cmocka_unit_test(test_lost_boards_count_whatever_fails_between),
         cmocka_unit_test(test_a_timeout_goes_elsewhere_whatever_fails_between),
+        cmocka_unit_test(test_a_timeout_and_want_of_memory_do_not_wait_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,8 +59,29 @@ static struct repository *first_due(struct model *m)
 static const struct track *owner_of(const struct model *m, const struct tag *tag)
 {
     const struct track *t = track_find(m, tag->track_id);
-    bool owns = t && t->image && !t->retired && str_eq(t->image->repository, tag->repository);
-    return owns ? t : NULL;
+    if (!t || t->retired)
+        return NULL;
+    VEC_FOREACH (&t->claims, n)
+        if ((*n)->current == tag)
+            return t;
+    return NULL;
+}
+
+/* The owned tag with whose publication this one is moved: itself, or the one that it is an architecture of. NULL: nobody's
+ * any more, since its template, its platform or its track has gone; it stays where it is. */
+static struct tag *base_of(const struct model *m, struct tag *tag)
+{
+    if (owner_of(m, tag))
+        return tag;
+    const char *dash = strrchr(tag->name, '-');
+    cleanup_free char *name = dash ? xstrndup(tag->name, (size_t)(dash - tag->name)) : NULL;
+    struct tag *base = name ? tag_find(m, tag->repository, name) : NULL;
+    if (!base || !base->shown || !owner_of(m, base))
+        return NULL;
+    VEC_FOREACH (&base->shown->child, c)
+        if (str_eq(dash + 1, platform_info(c->platform)->suffix))
+            return base;
+    return NULL;
 }
 
 static void add_places(struct effect *e, const struct repository *r)
@@ -78,7 +99,7 @@ static void ask(struct model *m, struct repository *r)
     struct effect *e = model_effect(m, EFFECT_AUDIT);
     e->repository = xstrdup(r->name);
     VEC_FOREACH (&r->tags, tag)
-        if (owner_of(m, *tag))
+        if (base_of(m, *tag))
             vec_push(&e->tags,
                      (struct effect_tag){xstrdup((*tag)->name), xstrdup((*tag)->digest), false});
     add_places(e, r);
@@ -126,29 +147,19 @@ static bool unknown(const struct repository *r, const struct tag *tag)
     return tag->found && *tag->found && !known(r, tag->found);
 }
 
-static bool wanted_back(const struct model *m, const struct repository *r, const struct tag *tag)
+static bool wanted_back(const struct model *m, const struct repository *r, struct tag *tag)
 {
-    const struct track *t = tag->found ? owner_of(m, tag) : NULL;
+    const struct tag *base = tag->found ? base_of(m, tag) : NULL;
+    const struct track *t = base ? owner_of(m, base) : NULL;
     return t && (r->restoring || (t->image->enforce && !unknown(r, tag)));
 }
 
-/* The tag with whose publication this one is moved: itself, or the one that it is an architecture of. */
-static struct tag *base_of(struct model *m, struct tag *tag)
+static void note(struct model *m, struct tag *tag, const char *found)
 {
-    VEC_FOREACH (&tag->shown->tags, it) {
-        const struct publication_tag *pt = *it;
-        size_t n = strlen(pt->tag);
-        if (!pt->index || strncmp(pt->tag, tag->name, n) != 0)
-            continue;
-        bool arch = false;
-        VEC_FOREACH (&tag->shown->child, c)
-            arch = arch || (tag->name[n] == '-' &&
-                            str_eq(tag->name + n + 1, platform_info(c->platform)->suffix));
-        struct tag *base = arch || !tag->name[n] ? tag_find(m, tag->repository, pt->tag) : NULL;
-        if (base && base->shown == tag->shown)
-            return base;
-    }
-    return NULL;
+    if (str_eq(tag->found, found))
+        return;
+    str_replace(&tag->found, found);
+    model_touch(m, tag);
 }
 
 /* What a person asked to be put back is there: what is found from now on is judged as ever. */
@@ -167,18 +178,17 @@ void audit_judge(struct model *m, struct repository *r)
         end_restoring(m, r);
     else if (r->restoring && !r->running && !m->auditing)
         set_due(m, r, m->mono); /* a publication held it up */
-    VEC_FOREACH (&r->tags, tag)
-        (*tag)->put_back = false;
     VEC_FOREACH (&r->tags, tag) {
-        if (!(*tag)->found || !(*tag)->shown || !wanted_back(m, r, *tag))
-            continue;
-        struct tag *base = base_of(m, *tag);
-        if (base)
-            base->put_back = true;
+        (*tag)->put_back = false;
+        if (!base_of(m, *tag))
+            note(m, *tag, NULL);
     }
+    VEC_FOREACH (&r->tags, tag)
+        if (wanted_back(m, r, *tag))
+            base_of(m, *tag)->put_back = true;
 }
 
-char *audit_text(struct model *m, const struct tag *tag)
+char *audit_text(struct model *m, struct tag *tag)
 {
     const struct repository *r = model_repository(m, tag->repository);
     const char *what = wanted_back(m, r, tag) ? "it is put back"
@@ -200,14 +210,6 @@ static void stop(struct model *m, struct repository *r, const struct tag *tag)
         return;
     set_flag(m, "stopped", r->name, text);
     str_replace(&r->stopped, text);
-}
-
-static void note(struct model *m, struct tag *tag, const char *found)
-{
-    if (str_eq(tag->found, found))
-        return;
-    str_replace(&tag->found, found);
-    model_touch(m, tag);
 }
 
 static void look_at_tag(struct model *m, struct repository *r, struct tag *tag, const char *found)

@@ -10,4 +10,4 @@ void audit_timer(struct model *m);
 /* Decides anew which of the repository's tags are to be put back. */
 void audit_judge(struct model *m, struct repository *r);
 /* What is to be said of a tag that names something else. The caller owns it. */
-char *audit_text(struct model *m, const struct tag *tag);
+char *audit_text(struct model *m, struct tag *tag);

@@ -314,7 +314,16 @@ static void show_held(struct model *m, struct track *t)
     track_state_set(m, t, TRACK_HELD, hold.code, "%s", hold.text);
 }
 
-/* Tags that name the right children already become the track's without moving, where it outranks who had them. */
+static bool claims(const struct track *t, const struct tag_node *n)
+{
+    VEC_FOREACH (&t->claims, it)
+        if (*it == n)
+            return true;
+    return false;
+}
+
+/* Tags that name the right children already become the track's without moving, where it outranks who had them, or who
+ * had them claims them no more. */
 static void take_over(struct model *m, struct track *t, const strvec *move)
 {
     if (!t->publication || held(m, t))
@@ -326,7 +335,7 @@ static void take_over(struct model *m, struct track *t, const strvec *move)
             !owns(m, t, *n, &why))
             continue;
         const struct track *had = track_find(m, tag->track_id);
-        if (had && had->image && !had->retired && rank(t, had, *n) <= 0)
+        if (had && had->image && !had->retired && claims(had, *n) && rank(t, had, *n) <= 0)
             continue;
         str_replace(&tag->track_id, t->id);
         model_touch(m, tag);

@@ -155,7 +155,7 @@ static void attend_stale(json_t *list, const struct track *t)
 
 static void attend_tags(struct model *m, json_t *list)
 {
-    for (const struct tag *tag = m->tags; tag; tag = tag->hh.next) {
+    for (struct tag *tag = m->tags; tag; tag = tag->hh.next) {
         if (!tag->found)
             continue;
         cleanup_free char *text = audit_text(m, tag);

@@ -346,6 +346,75 @@ static void test_a_place_that_was_moved_is_brought_about_again(void **state)
     world_done(&w);
 }
 
+/* Whether the audit that is asked for looks at the tag. */
+static bool looks_at(struct world *w, const char *name)
+{
+    VEC_FOREACH (&w->todo, e)
+        if (e->kind == EFFECT_AUDIT)
+            VEC_FOREACH (&e->tags, t)
+                if (str_eq(t->tag, name))
+                    return true;
+    return false;
+}
+
+/* A retired platform's own tag stays where it is, and is nobody's: it is not said to be put back, which nothing would do. */
+static void test_a_retired_platforms_tag_is_nobodys(void **state)
+{
+    static const char *const both[] = {"linux/amd64", "linux/arm64", NULL};
+    struct world w;
+    struct farm_image *image = begin(&w);
+    image->enforce = true;
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    w.platforms = both;
+    start(&w);
+    audit(&w, "latest-arm64", older(&w));
+    assert_true(world_publish(&w) > 0); /* while it is one of two it is put back */
+    assert_false(world_attention(&w, "tag-moved"));
+    world_do(&w,
+             &(struct command){.verb = COMMAND_RETIRE, .track = TRACK, .platform = "linux/arm64"});
+    world_settle(&w, NULL);
+    ask(&w);
+    assert_true(looks_at(&w, "latest") && looks_at(&w, "latest-amd64"));
+    assert_false(looks_at(&w, "latest-arm64"));
+    answer(&w, "", "");
+    assert_non_null(tag(&w, "latest-arm64"));
+    world_do(&w,
+             &(struct command){.verb = COMMAND_WAKE, .track = TRACK, .platform = "linux/arm64"});
+    world_settle(&w, NULL);
+    ask(&w);
+    assert_true(looks_at(&w, "latest-arm64"));
+    world_done(&w);
+}
+
+/* So does a tag that no template of farm.yaml gives any more, until one does. */
+static void test_a_tag_without_a_template_is_nobodys(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w);
+    image->enforce = true;
+    strvec_add(&image->tags, "old");
+    start(&w);
+    audit(&w, "old", HAND);
+    assert_true(world_attention(&w, "tag-moved"));
+    free(image->tags.items[1]);
+    vec_remove(&image->tags, 1);
+    world_begin(&w, 1);
+    model_on_config(w.m, w.farm);
+    world_end(&w);
+    assert_false(world_attention(&w, "tag-moved"));
+    ask(&w);
+    assert_false(looks_at(&w, "old") || looks_at(&w, "old-amd64"));
+    assert_true(looks_at(&w, "latest-amd64"));
+    answer(&w, "", "");
+    strvec_add(&image->tags, "old");
+    world_begin(&w, 1);
+    model_on_config(w.m, w.farm);
+    world_end(&w);
+    ask(&w);
+    assert_true(looks_at(&w, "old-amd64"));
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +431,8 @@ int main(void)
         cmocka_unit_test(test_an_audit_that_a_publication_overtook_is_repeated),
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),
         cmocka_unit_test(test_a_place_that_was_moved_is_brought_about_again),
+        cmocka_unit_test(test_a_retired_platforms_tag_is_nobodys),
+        cmocka_unit_test(test_a_tag_without_a_template_is_nobodys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,19 @@ static int64_t waves(const json_t *builds)
     return n ? j_int(json_array_get(builds, n - 1), "wave", 0) : 0;
 }
 
+/* Of a lost board: what becomes of the jobs. */
+static void print_lost(struct ctl *ctl, const json_t *answer, const char *what)
+{
+    int64_t had = (int64_t)json_array_size(j_of(answer, "interrupted")),
+            later = (int64_t)json_array_size(j_of(answer, "delayed"));
+    if (!had && !later)
+        print_ink(stdout, ctl->colors, INK_BOLD, "%s would stop and delay no job.\n", what);
+    else
+        print_ink(stdout, ctl->colors, INK_BOLD,
+                  "%s would stop %" PRId64 " job%s, and %" PRId64 " other%s would be done later.\n",
+                  what, had, plural(had), later, plural(later));
+}
+
 static void print_head(struct ctl *ctl, const json_t *answer)
 {
     const json_t *builds = j_of(answer, "builds");
@@ -75,14 +88,21 @@ static void print_head(struct ctl *ctl, const json_t *answer)
     int64_t n = (int64_t)json_array_size(builds), jobs = j_int(answer, "jobs", 0),
             under_way = j_int(answer, "under_way", 0);
     char buf[FORMAT_MAX];
-    if (n)
+    if (*j_str(j_of(answer, "question"), "board"))
+        print_lost(ctl, answer, what);
+    else if (!n)
+        print_ink(stdout, ctl->colors, INK_BOLD, "%s would cause no build.\n", what);
+    else if (!jobs)
+        print_ink(stdout, ctl->colors, INK_BOLD,
+                  "%s would cause %" PRId64 " build%s in %" PRId64
+                  " wave%s, and no job: all was built before.\n",
+                  what, n, plural(n), waves(builds), plural(waves(builds)));
+    else
         print_ink(stdout, ctl->colors, INK_BOLD,
                   "%s would cause %" PRId64 " build%s (%" PRId64 " job%s) in %" PRId64
                   " wave%s, in about %s.\n",
                   what, n, plural(n), jobs, plural(jobs), waves(builds), plural(waves(builds)),
                   format_duration(j_int(answer, "duration_ms", 0), buf));
-    else
-        print_ink(stdout, ctl->colors, INK_BOLD, "%s would cause no build.\n", what);
     if (under_way)
         printf("%" PRId64 " job%s under way now, which would end in about %s without it.\n",
                under_way, under_way == 1 ? " is" : "s are",
@@ -170,18 +190,48 @@ static void print_tracks(struct ctl *ctl, const json_t *tracks)
     }
 }
 
+/* A job of one that is lost, after its track and platform. */
+static void print_moved(struct ctl *ctl, const json_t *u, const char *again)
+{
+    char ends[FORMAT_MAX], without[FORMAT_MAX];
+    int64_t before = j_int(u, "without_ms", -1);
+    printf("  %s %s: ", j_str(u, "track"), short_platform(j_str(u, "platform")));
+    if (!*j_str(u, "board"))
+        print_ink(stdout, ctl->colors, INK_RED, "not done: %s", j_reason(u, "reason"));
+    else
+        printf("%s %s, done in %s", again, j_str(u, "board"),
+               format_duration(j_int(u, "ends_ms", -1), ends));
+    if (before >= 0)
+        printf(" (with it in %s)", format_duration(before, without));
+    printf("\n");
+}
+
+static void print_moved_jobs(struct ctl *ctl, const json_t *jobs, const char *title,
+                             const char *again)
+{
+    size_t i;
+    json_t *u;
+    if (json_array_size(jobs))
+        printf("\n%s\n", title);
+    json_array_foreach (jobs, i, u)
+        print_moved(ctl, u, again);
+}
+
 static void print_boards(struct ctl *ctl, const json_t *answer)
 {
     size_t i;
     json_t *u;
-    json_array_foreach (j_of(answer, "interrupted"), i, u) {
-        char buf[FORMAT_MAX];
-        printf("  %s %s: ", j_str(u, "track"), short_platform(j_str(u, "platform")));
-        if (*j_str(u, "board"))
-            printf("begun again on %s, done in %s\n", j_str(u, "board"),
-                   format_duration(j_int(u, "ends_ms", -1), buf));
+    print_moved_jobs(ctl, j_of(answer, "interrupted"), "It has", "begun again on");
+    print_moved_jobs(ctl, j_of(answer, "delayed"), "Later", "on");
+    if (json_array_size(j_of(answer, "remaining")))
+        printf("\nPlatforms\n");
+    json_array_foreach (j_of(answer, "remaining"), i, u) {
+        cleanup_free char *names = some(j_of(u, "boards"));
+        if (*names)
+            printf("  %s: left to %s\n", j_str(u, "platform"), names);
         else
-            printf("lost: %s\n", j_reason(u, "reason"));
+            print_ink(stdout, ctl->colors, INK_RED, "  %s: no board is left\n",
+                      j_str(u, "platform"));
     }
     json_array_foreach (j_of(answer, "unserved"), i, u) {
         cleanup_free char *names = some(j_of(u, "tracks"));

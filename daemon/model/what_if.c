@@ -186,25 +186,22 @@ int what_if_new(struct model *m, const struct what_if_question *q, struct what_i
 
 /* ---- a run ---- */
 
-static bool has_lost_board(const struct what_if *w)
-{
-    return w->q.kind == WHAT_IF_BOARD;
-}
-
 void what_if_run(struct what_if *w)
 {
     struct sim s;
+    bool lost = w->q.kind == WHAT_IF_BOARD;
     what_if_forget(w);
-    sim_start(&s, w);
+    sim_start(&s, w, lost ? &w->without : NULL);
     w->under_way = s.running.n;
     int64_t asked = s.mono;
     sim_rest(&s);
     w->rest = s.mono - asked;
     what_if_note_before(w, s.m);
-    if (has_lost_board(w)) { /* it is lost now, not once everything has ended well */
+    if (lost) { /* it is lost now, not once everything has ended well */
         sim_done(&s);
-        sim_start(&s, w);
+        sim_start(&s, w, &w->jobs);
     }
+    s.grants = &w->jobs;
     w->began = w->ended = s.mono;
     s.recording = true;
     const char *last = model_setting(s.m, "next build");

@@ -10,7 +10,8 @@
 
 struct what_job {
     char *key;
-    char *board;          /* NULL: none took it */
+    char *board; /* NULL: none took it */
+    char *track, *platform;
     int64_t begins, ends; /* monotonic; ends 0: it does not */
     UT_hash_handle hh;
 };
@@ -85,7 +86,8 @@ struct sim {
     int64_t mono, wall;
     uint64_t token, random;
     bool recording;
-    int64_t first_build; /* number of the first that the event can cause */
+    struct what_job **grants; /* where what boards begin is noted; NULL: nowhere */
+    int64_t first_build;      /* number of the first that the event can cause */
 };
 
 struct what_if {
@@ -102,6 +104,7 @@ struct what_if {
     VEC(struct what_build) builds;
     strvec interrupted; /* BOARD: keys of the jobs that it had */
     struct what_job *jobs;
+    struct what_job *without; /* BOARD: as they would be with it */
     struct what_track *tracks;
     struct what_tag *tags;
     int64_t began, ended,
@@ -113,8 +116,9 @@ struct what_if {
 };
 
 /* what_if_run.c */
-/* Loads the copy and starts it; boards that were there are there. */
-void sim_start(struct sim *s, struct what_if *w);
+/* Loads the copy and starts it; boards that were there are there. What they have and begin is noted in *grants, unless
+ * that is NULL. */
+void sim_start(struct sim *s, struct what_if *w, struct what_job **grants);
 /* Until nothing is left to do. */
 void sim_rest(struct sim *s);
 /* Opens a turn for a model_on_… function. */

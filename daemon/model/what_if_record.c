@@ -208,30 +208,34 @@ void what_if_record_grant(struct sim *s, const struct attempt *a, int64_t ends)
 {
     struct what_if *w = s->w;
     struct what_job *j = NULL;
-    if (!s->recording)
+    if (!s->grants)
         return;
-    HASH_FIND_STR(w->jobs, a->job_key, j);
+    HASH_FIND_STR(*s->grants, a->job_key, j);
     if (!j) {
         j = xnew(struct what_job);
         j->key = xstrdup(a->job_key);
+        j->track = xstrdup(a->job->track);
+        j->platform = xstrdup(a->job->platform_name);
         j->begins = s->mono;
-        HASH_ADD_KEYPTR(hh, w->jobs, j->key, strlen(j->key), j);
+        HASH_ADD_KEYPTR(hh, *s->grants, j->key, strlen(j->key), j);
     }
     str_replace(&j->board, a->board_name);
     j->ends = ends;
-    w->too_much = w->too_much || HASH_COUNT(w->jobs) > JOBS_MAX;
+    w->too_much = w->too_much || HASH_COUNT(*s->grants) > JOBS_MAX;
 }
 
 /* ---- the end ---- */
 
-static void forget_jobs(struct what_if *w)
+static void forget_jobs(struct what_job **jobs)
 {
     struct what_job *j, *next;
-    HASH_ITER(hh, w->jobs, j, next)
+    HASH_ITER(hh, *jobs, j, next)
     {
-        HASH_DEL(w->jobs, j);
+        HASH_DEL(*jobs, j);
         free(j->key);
         free(j->board);
+        free(j->track);
+        free(j->platform);
         free(j);
     }
 }
@@ -280,7 +284,8 @@ void what_if_forget(struct what_if *w)
         vec_free(&b->needs);
     }
     vec_free(&w->builds);
-    forget_jobs(w);
+    forget_jobs(&w->jobs);
+    forget_jobs(&w->without);
     forget_before(w);
     json_decref(steal_ptr(w->answer));
     w->too_much = false;

@@ -1,8 +1,9 @@
 /* What if: time runs forward. Effects are carried out at once, boards poll and are given jobs, and each job succeeds after
  * the time that it is estimated to take.
  *
- * Of the model's timers only those of tracks that wait for an ancestor fire: what settled as failed stays so, and boards,
- * sources and bases stay as they were. */
+ * Of the model's timers only those of tracks that wait for an ancestor fire: that hour is a part of what an event causes.
+ * What comes with time alone comes without the event, too: what has failed is tried again, sources and bases are looked
+ * at, an optional platform's last child becomes stale. It is left out, and said where the answer hangs on it. */
 #include "common/digest.h"
 #include "daemon/model/estimate.h"
 #include "daemon/model/objects.h"
@@ -247,20 +248,28 @@ static void succeed(struct sim *s, const struct what_lease *l)
     model_on_result(s->m, l->lease, &r, ++s->token);
 }
 
-/* Time goes on to the end of the job that ends first, or to the end of a wait before that. False: nothing runs. */
-static bool next_end(struct sim *s)
+/* When a job ends, or a track has waited for its ancestors for long enough. */
+static int64_t next_time(const struct sim *s)
 {
     int64_t next = INT64_MAX;
     VEC_FOREACH (&s->running, l)
         next = l->ends < next ? l->ends : next;
-    if (next == INT64_MAX)
-        return false;
     for (const struct track *t = s->m->tracks; t; t = t->hh.next)
         if (t->wait_due > s->mono && t->state == TRACK_WAITING && t->wait_due < next)
             next = t->wait_due;
+    return next;
+}
+
+/* Time goes on to that. False: there is nothing to wait for. */
+static bool next_end(struct sim *s)
+{
+    int64_t next = next_time(s);
+    if (next == INT64_MAX)
+        return false;
     s->wall += next - s->mono;
     s->mono = next;
-    s->w->ended = s->mono;
+    if (s->running.n)
+        s->w->ended = s->mono;
     sim_begin(s);
     waits_due(s->m);
     for (size_t i = 0; i < s->running.n; i++)
@@ -292,9 +301,9 @@ static void retry_all(struct model *m)
         job_retry_now(m, j);
 }
 
-void sim_start(struct sim *s, struct what_if *w)
+void sim_start(struct sim *s, struct what_if *w, struct what_job **grants)
 {
-    *s = (struct sim){.w = w, .mono = w->copy.mono, .wall = w->copy.wall};
+    *s = (struct sim){.w = w, .mono = w->copy.mono, .wall = w->copy.wall, .grants = grants};
     struct model_hooks hooks = {count_up, s};
     s->m = model_new(w->farm, &hooks);
     model_copy_load(&w->copy, s->m);

@@ -4,6 +4,9 @@
 #include "daemon/model/view.h"
 #include "daemon/model/what_if_int.h"
 
+/* What is done so much later is not counted as later. */
+#define LATER_MS 1000
+
 static json_t *strings(const strvec *list)
 {
     json_t *array = json_array();
@@ -49,24 +52,33 @@ static json_t *job_why_not(struct sim *s, const struct job *j)
     return view;
 }
 
-static json_t *need(struct sim *s, const struct what_need *n)
+static const struct slot *slot_of(const struct track *t, const char *platform)
+{
+    enum platform p;
+    return t && platform_parse(platform, &p, NULL) == 0 ? t->slots[p] : NULL;
+}
+
+/* `stale_ms`: of an optional one that is not built, when its last good child would count as stale. */
+static json_t *need(struct sim *s, const struct track *t, const struct what_need *n)
 {
     const struct what_if *w = s->w;
     struct what_job *ran = NULL;
+    const struct slot *slot = slot_of(t, n->platform);
     HASH_FIND_STR(w->jobs, n->key, ran);
-    return json_pack("{s:s,s:b,s:s,s:b,s:o,s:o,s:o,s:o}", "platform", n->platform, "required",
+    return json_pack("{s:s,s:b,s:s,s:b,s:o,s:o,s:o,s:o,s:o}", "platform", n->platform, "required",
                      n->required, "job", n->key, "done_before", n->before, "board",
                      view_text(ran ? ran->board : NULL), "begins_ms",
                      since(w, ran ? ran->begins : 0), "ends_ms", since(w, ran ? ran->ends : 0),
-                     "reason", n->before ? json_null() : job_why_not(s, job_find(s->m, n->key)));
+                     "stale_ms", since(w, slot ? slot->stale_due : 0), "reason",
+                     n->before ? json_null() : job_why_not(s, job_find(s->m, n->key)));
 }
 
 static json_t *build(struct sim *s, const struct what_build *b)
 {
     json_t *jobs = json_array();
-    VEC_FOREACH (&b->needs, n)
-        json_array_append_new(jobs, need(s, n));
     const struct track *t = track_find(s->m, b->b.track_id);
+    VEC_FOREACH (&b->needs, n)
+        json_array_append_new(jobs, need(s, t, n));
     return json_pack("{s:s,s:o,s:i,s:s,s:o,s:s,s:o,s:o}", "track", b->b.track_id, "image",
                      view_text(t ? t->image_name : NULL), "wave", b->wave, "class",
                      build_class_names[b->b.class], "why", view_reason(b->b.why_code, b->b.why),
@@ -179,21 +191,92 @@ static json_t *unserved(struct sim *s)
     return list;
 }
 
-/* Jobs that the lost board had. */
+/* ---- a lost board ---- */
+
+/* A job that it has, or that would have been done with it: who does it then, and when. */
+static json_t *moved_job(struct sim *s, const char *key)
+{
+    const struct job *j = job_find(s->m, key);
+    struct what_job *ran = NULL, *without = NULL;
+    HASH_FIND_STR(s->w->jobs, key, ran);
+    HASH_FIND_STR(s->w->without, key, without);
+    bool done = ran && j && j->state == JOB_SUCCEEDED;
+    json_t *why = j ? job_why_not(s, j)
+                    : view_reason(REASON_BASE_BUILDING, "what it follows from is not done either");
+    return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "job", key, "track",
+                     without ? without->track
+                     : j     ? j->track
+                             : "",
+                     "platform",
+                     without ? without->platform
+                     : j     ? j->platform_name
+                             : "",
+                     "board", view_text(done ? ran->board : NULL), "ends_ms",
+                     since(s->w, done ? ran->ends : 0), "without_ms",
+                     since(s->w, without ? without->ends : 0), "reason", why);
+}
+
+/* Jobs that it had. */
 static json_t *interrupted(struct sim *s)
 {
     json_t *list = json_array();
-    VEC_FOREACH (&s->w->interrupted, key) {
-        const struct job *j = job_find(s->m, *key);
+    VEC_FOREACH (&s->w->interrupted, key)
+        json_array_append_new(list, moved_job(s, *key));
+    return list;
+}
+
+/* Jobs that are done later than they would be with it, or not at all. */
+static json_t *delayed(struct sim *s)
+{
+    json_t *list = json_array();
+    for (const struct what_job *j = s->w->without; j; j = j->hh.next) {
         struct what_job *ran = NULL;
-        HASH_FIND_STR(s->w->jobs, *key, ran);
-        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:o,s:o,s:o}", "job", *key, "track",
-                                              j->track, "platform", j->platform_name, "board",
-                                              view_text(ran ? ran->board : NULL), "ends_ms",
-                                              since(s->w, ran ? ran->ends : 0), "reason",
-                                              job_why_not(s, j)));
+        HASH_FIND_STR(s->w->jobs, j->key, ran);
+        bool later = !ran || ran->ends > j->ends + LATER_MS;
+        if (later && !strvec_has(&s->w->interrupted, j->key))
+            json_array_append_new(list, moved_job(s, j->key));
     }
     return list;
+}
+
+/* The platforms that it could build, with the boards that are left for them. */
+static json_t *remaining(struct sim *s)
+{
+    const struct board *lost =
+        s->w->q.kind == WHAT_IF_BOARD ? board_find(s->m, s->w->q.board) : NULL;
+    json_t *list = json_array();
+    for (int p = 0; lost && p < PLATFORM_COUNT; p++) {
+        if (!lost->native[p] && !lost->emulated[p])
+            continue;
+        json_t *names = json_array();
+        for (const struct board *b = s->m->boards; b; b = b->hh.next)
+            if (b->state == BOARD_ONLINE && (b->native[p] || b->emulated[p]))
+                json_array_append_new(names, json_string(b->name));
+        json_array_append_new(list,
+                              json_pack("{s:s,s:o}", "platform",
+                                        platform_info((enum platform)p)->name, "boards", names));
+    }
+    return list;
+}
+
+/* ---- what comes with time alone ---- */
+
+/* What has failed is tried again, with the event or without. */
+static void note_failed(struct what_if *w, const struct track *t)
+{
+    if (t && t->state == TRACK_FAILED)
+        what_if_note(w, "%s has failed, and is taken to fail still when it is tried again", t->id);
+}
+
+static void note_time(struct sim *s)
+{
+    VEC_FOREACH (&s->w->builds, b) {
+        const struct track *t = track_find(s->m, b->b.track_id);
+        note_failed(s->w, t);
+        for (size_t i = 0; t && i < t->bases.n; i++)
+            VEC_FOREACH (&t->bases.items[i]->claimants, c)
+                note_failed(s->w, *c);
+    }
 }
 
 /* ---- images ---- */
@@ -222,6 +305,7 @@ static json_t *images(const struct what_if *w)
 json_t *what_if_view(struct sim *s)
 {
     const struct what_if *w = s->w;
+    note_time(s);
     json_t *list = builds(s);
     int64_t work = 0;
     json_int_t jobs = 0;
@@ -231,10 +315,11 @@ json_t *what_if_view(struct sim *s)
     }
     if (w->q.kind == WHAT_IF_BOARD) /* what runs, runs anyway */
         jobs = work = 0;
-    return json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "question",
-                     event(w), "under_way", (json_int_t)w->under_way, "rest_ms",
+    return json_pack("{s:o,s:I,s:I,s:I,s:I,s:I,s:b,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}",
+                     "question", event(w), "under_way", (json_int_t)w->under_way, "rest_ms",
                      (json_int_t)w->rest, "jobs", jobs, "work_ms", (json_int_t)work, "duration_ms",
                      (json_int_t)(w->ended - w->began), "too_much", w->too_much, "builds", list,
                      "tags", tags(s), "tracks", tracks(s), "unserved", unserved(s), "interrupted",
-                     interrupted(s), "images", images(w), "notes", strings(&w->notes));
+                     interrupted(s), "delayed", delayed(s), "remaining", remaining(s), "images",
+                     images(w), "notes", strings(&w->notes));
 }

@@ -482,13 +482,20 @@ static void test_a_lost_board(void **state)
     struct what_if_question q = {.kind = WHAT_IF_BOARD, .board = "two"};
     json_t *answer = ask(&w, &q);
     assert_string_equal(part(answer, "unserved"), "[]");
+    assert_string_equal(part(answer, "delayed"), "[]");
+    assert_string_equal(part(answer, "remaining"),
+                        "[{\"platform\":\"linux/amd64\",\"boards\":[\"one\"]}]");
     json_decref(answer);
     world_see(&w, SOURCE, MASTER, "c2");
     world_inspect(&w, NULL);
     q.board = "one"; /* whose poll was open */
     answer = ask(&w, &q);
-    assert_non_null(strstr(part(answer, "interrupted"), "\"track\":\"base@master\""));
-    assert_non_null(strstr(part(answer, "interrupted"), "\"board\":\"two\""));
+    json_t *job = json_array_get(json_object_get(answer, "interrupted"), 0);
+    assert_int_equal(json_array_size(json_object_get(answer, "interrupted")), 1);
+    assert_string_equal(json_string_value(json_object_get(job, "track")), "base@master");
+    assert_string_equal(json_string_value(json_object_get(job, "board")), "two");
+    assert_true(number(job, "without_ms") > 0);
+    assert_true(number(job, "ends_ms") >= number(job, "without_ms"));
     assert_int_equal(number(answer, "under_way"), 1);
     assert_string_equal(part(answer, "tracks"), "[]");
     json_decref(answer);
@@ -510,7 +517,14 @@ static void test_the_only_board(void **state)
     struct wire_poll_response got = world_poll(&w, "one");
     answer = ask(&w, &q);
     assert_non_null(strstr(part(answer, "interrupted"), "\"board\":null"));
+    assert_non_null(strstr(part(answer, "interrupted"), "board one is offline"));
     assert_non_null(strstr(part(answer, "tracks"), "\"state\":\"building\""));
+    /* what would have followed is not done either */
+    assert_int_equal(json_array_size(json_object_get(answer, "delayed")), 2);
+    assert_non_null(strstr(part(answer, "delayed"), "\"track\":\"left@master\""));
+    assert_non_null(strstr(part(answer, "delayed"), "what it follows from"));
+    assert_string_equal(part(answer, "remaining"),
+                        "[{\"platform\":\"linux/amd64\",\"boards\":[]}]");
     json_decref(answer);
     wire_poll_response_done(&got);
     world_done(&w);

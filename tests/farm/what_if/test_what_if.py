@@ -184,7 +184,9 @@ def test_a_lost_board(farm):
     w = World(farm)
     answer = w.ask("board", "board", "--lost")
     assert [(u["platform"], len(u["tracks"])) for u in answer["unserved"]] == [("linux/amd64", 5)]
-    assert "No board for linux/amd64: 5 tracks" in w.sheafd.ctl("what-if", "board", "board", "--lost").stdout
+    said = w.sheafd.ctl("what-if", "board", "board", "--lost").stdout
+    assert said.startswith("The loss of board would stop and delay no job.\n") and "  linux/amd64: no board is left\n" in said
+    assert "No board for linux/amd64: 5 tracks" in said
     w.agent.stop()
     w.sheafd.wait(lambda: w.sheafd.get("/v1/boards")["boards"][0]["state"] == "offline", 200, "the board offline")
     answer = w.ask("push", "base")

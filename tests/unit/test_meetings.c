@@ -493,6 +493,48 @@ static void test_a_timeout_and_want_of_memory_do_not_wait_for_ever(void **state)
     world_done(&w);
 }
 
+/* ---- what is put back, and a platform that gates by now ---- */
+
+/* A platform that became required succeeds, and its publication finds that somebody moved the tag. In a freeze the tag is
+ * put back to what it named; with the platform it is published when that is thawed. */
+static void test_what_is_put_back_is_what_the_tag_named(void **state)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    base_image(&w);
+    w.platforms = two_platforms;
+    start(&w);
+    publish(&w, "b1");
+    struct farm_image *image = world_find_image(&w, "base");
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    world_reload(&w);
+    world_inspect(&w, NULL);
+    world_build(&w, "one", "base", "arm64");
+    world_retain(&w);
+    world_step(&w);
+    world_step(&w);
+    world_step_fails(&w, PUBLISH_FOREIGN, PLATFORM_COUNT, "latest names what we do not know");
+    world_is(&w, BASE, "blocked", "repository-stopped");
+    world_ask(&w, COMMAND_FREEZE, NULL);
+    world_begin(&w, 1);
+    assert_int_equal(model_on_restore(w.m, REPO, &err), 0);
+    world_end(&w);
+    struct effect e = world_take(&w, EFFECT_AUDIT);
+    const struct audited seen = {"latest", world_tag_digest(&w, REPO, "latest"), "sha256:hand"};
+    world_begin(&w, 1);
+    model_on_audited(w.m, e.repository, &seen, 1);
+    world_end(&w);
+    effect_done(&e);
+    world_publish(&w);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 3);
+    assert_int_equal(children(&w), 1);
+    world_ask(&w, COMMAND_THAW, NULL);
+    world_publish(&w);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 4);
+    assert_int_equal(children(&w), 2);
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_a_base_that_something_is_in_the_way_of_is_not_waited_for),
         cmocka_unit_test(test_lost_boards_count_whatever_fails_between),
         cmocka_unit_test(test_a_timeout_goes_elsewhere_whatever_fails_between),
+        cmocka_unit_test(test_what_is_put_back_is_what_the_tag_named),
         cmocka_unit_test(test_a_timeout_and_want_of_memory_do_not_wait_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

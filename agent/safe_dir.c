@@ -114,7 +114,7 @@ static int follow(struct walk *w, const char *name, const char *whole, struct er
 
 static int enter(struct walk *w, const char *name, const char *whole, struct err *err)
 {
-    int fd, r = step(w->fd, name, strlen(name), &fd);
+    int fd = -1, r = step(w->fd, name, strlen(name), &fd);
     if (r == -ENOENT && w->d->create) {
         r = make(w, name, whole, err);
         if (r < 0)

@@ -66,7 +66,7 @@ static int class_char(struct scan *in, uint32_t *ret_c, struct err *err)
 
 static int class_range(struct scan *in, struct ignore_range *ret, struct err *err)
 {
-    struct ignore_range range;
+    struct ignore_range range = {0};
     int r = class_char(in, &range.low, err);
     if (r < 0)
         return r;
@@ -86,7 +86,7 @@ static int compile_class(struct ignore_pattern *p, struct scan *in, struct err *
     struct ignore_token *token = &p->tokens.items[p->tokens.n - 1];
     token->negated = scan_eat(in, '^');
     do {
-        struct ignore_range range;
+        struct ignore_range range = {0};
         int r = class_range(in, &range, err);
         if (r < 0)
             return r;

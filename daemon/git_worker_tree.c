@@ -35,7 +35,7 @@ int git_tree_blob_size(git_repository *repo, const git_oid *id, const char *what
 int git_tree_read_object(git_repository *repo, const git_oid *id, git_object_t type, int64_t max,
                          const char *what, git_odb_object **ret, struct err *err)
 {
-    int64_t size;
+    int64_t size = 0;
     int r = read_header(repo, id, type, what, &size, err);
     if (r < 0)
         return r;
@@ -53,7 +53,7 @@ int git_tree_read_object(git_repository *repo, const git_oid *id, git_object_t t
 int git_tree_read(git_repository *repo, const git_oid *id, const char *what, git_tree **ret,
                   struct err *err)
 {
-    int64_t size;
+    int64_t size = 0;
     int r = read_header(repo, id, GIT_OBJECT_TREE, what, &size, err);
     if (r < 0)
         return r;

@@ -241,15 +241,19 @@ static void print_boards(struct ctl *ctl, const json_t *answer)
     }
 }
 
-static void print_images(const json_t *images)
+static void print_images(const json_t *images, bool config)
 {
+    bool any = false;
     static const char *const parts[][2] = {
         {"added", "New"}, {"removed", "Gone"}, {"changed", "Changed"}};
     for (size_t i = 0; i < 3; i++) {
         cleanup_free char *names = some(j_of(images, parts[i][0]));
+        any = any || *names;
         if (*names)
             printf("%s: %s\n", parts[i][1], names);
     }
+    if (!any && config)
+        printf("It says of every image what the one that runs says.\n");
 }
 
 static void print_answer(struct ctl *ctl, const json_t *answer)
@@ -257,7 +261,8 @@ static void print_answer(struct ctl *ctl, const json_t *answer)
     size_t i;
     json_t *note;
     print_head(ctl, answer);
-    print_images(j_of(answer, "images"));
+    print_images(j_of(answer, "images"),
+                 str_eq(j_str(j_of(answer, "question"), "event"), "config"));
     print_builds(ctl, j_of(answer, "builds"));
     print_tags(j_of(answer, "tags"));
     print_tracks(ctl, j_of(answer, "tracks"));

@@ -239,14 +239,22 @@ static json_t *delayed(struct sim *s)
     return list;
 }
 
-/* The platforms that it could build, with the boards that are left for them. */
+static bool is_wanted(const struct model *m, int platform)
+{
+    for (const struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->image && t->slots[platform] && t->slots[platform]->wanted)
+            return true;
+    return false;
+}
+
+/* The platforms of the farm that it could build, with the boards that are left for them. */
 static json_t *remaining(struct sim *s)
 {
     const struct board *lost =
         s->w->q.kind == WHAT_IF_BOARD ? board_find(s->m, s->w->q.board) : NULL;
     json_t *list = json_array();
     for (int p = 0; lost && p < PLATFORM_COUNT; p++) {
-        if (!lost->native[p] && !lost->emulated[p])
+        if ((!lost->native[p] && !lost->emulated[p]) || !is_wanted(s->m, p))
             continue;
         json_t *names = json_array();
         for (const struct board *b = s->m->boards; b; b = b->hh.next)

@@ -43,7 +43,8 @@ struct checker {
     /* of this pass: what may be a cause, and what has to be looked at once it has ended */
     strvec asked_tracks, asked_jobs, missing_jobs, moved_refs;
     strvec ever_asked; /* tracks and keys: what was asked for may come late */
-    strvec new_jobs, woken;
+    strvec new_jobs, again_jobs,
+        woken;     /* planned for the first time, or anew; again in spite of how it ended */
     strvec needed; /* repository and digest: what the registry may not collect */
     uint64_t rows;
     uint64_t registry_changes; /* as of the last look at it */
@@ -57,6 +58,21 @@ const struct tag_seen *put_last(struct sim *s, const struct registry_repository 
 
 /* What is looked at after every step: what the registry's tags name. */
 void check_every_step(struct sim *s);
+
+/* invariants_plan.c */
+
+/* 8: of the jobs that this pass has planned. */
+void check_new_jobs(struct sim *s);
+/* 10: of the tracks that this pass has woken. */
+void check_woken(struct sim *s);
+/* 10: of a build that is made. */
+void inv10_dormant_build_nothing(struct sim *s, const struct change *build);
+/* 10: of a publication that is decided. */
+void inv10_held_tags_stay(struct sim *s, const struct track *t, const struct publication *p);
+/* Whether a publication brings back what the track has published before. */
+bool is_return(const struct model *m, const struct track *t, const struct publication *p);
+/* 10: of a tag's row. */
+void inv10_held_owners_stay(struct sim *s, const struct change *old, const struct change *now);
 
 /* invariants_dear.c */
 

@@ -55,6 +55,7 @@ void checker_free(struct checker *c)
     forget_causes(c);
     strvec_done(&c->ever_asked);
     strvec_done(&c->new_jobs);
+    strvec_done(&c->again_jobs);
     strvec_done(&c->woken);
     strvec_done(&c->needed);
     free(c);
@@ -108,6 +109,7 @@ void check_restarted(struct sim *s)
         free(d);
     }
     strvec_done(&c->new_jobs);
+    strvec_done(&c->again_jobs);
 }
 
 /* ---- 1 and 2: what the registry is told ---- */
@@ -272,21 +274,6 @@ static bool folder_there(struct sim *s, const struct track *t, const char *commi
     return at >= 0 && upstream_folder_exists(up, upstream_version(up, at, path), path);
 }
 
-static bool frozen_or_held(struct sim *s, const struct track *t)
-{
-    return t->held || t->image->hold || s->farm->freeze || model_setting(s->m, "frozen at");
-}
-
-/* Whether it brings back what the track has published before. */
-static bool is_return(const struct model *m, const struct track *t, const struct publication *p)
-{
-    for (const struct publication *o = m->publications; o; o = o->hh.next)
-        if (o->state == PUBLICATION_VERIFIED && o != p && str_eq(o->track_id, t->id) &&
-            children_equal(&o->child, &p->child))
-            return true;
-    return false;
-}
-
 /* Tags that somebody moved are to name again what they named: no platform is dropped, though another gates by now. */
 static bool puts_back(const struct model *m, const struct track *t, const struct publication *p)
 {
@@ -298,21 +285,6 @@ static bool puts_back(const struct model *m, const struct track *t, const struct
             return false;
     }
     return true;
-}
-
-static void inv10_held_tags_stay(struct sim *s, const struct track *t, const struct publication *p)
-{
-    const struct publication *pinned = t->pinned ? publication_find(s->m, t->pinned) : NULL;
-    bool pin = pinned && children_equal(&pinned->child, &p->child);
-    bool promoted = t->promoted && t->promoted == p->build;
-    /* A tag that somebody moved is put back: what it should name does not change. */
-    bool put_back = t->last && children_equal(&t->last->child, &p->child);
-    if (frozen_or_held(s, t) && !pin && !promoted && !put_back)
-        sim_fail(s, __func__, "%s is held, and is published", t->id);
-    if (t->pinned && !pin)
-        sim_fail(s, __func__, "%s is pinned, and is published", t->id);
-    if ((t->dormant || t->retired) && !is_return(s->m, t, p))
-        sim_fail(s, __func__, "%s is not kept in date, and is published", t->id);
 }
 
 /* Design rule 7: which platforms the new publication waits for. */
@@ -376,10 +348,22 @@ static void inv05_effects_are_committed(struct sim *s, const struct effect *e)
                  e->publication, state);
 }
 
+/* What a place is told to name is what is stored. */
+static void inv05_places_are_committed(struct sim *s, const struct effect *e)
+{
+    cleanup_free char *key = xasprintf("%s\n%s\n", e->repository, e->tags.items[0].tag);
+    struct store_row *row = NULL;
+    HASH_FIND_STR(s->store.table[TABLE_RETENTION], key, row);
+    if (!row || !row->committed)
+        sim_fail(s, __func__, "%s is not stored", e->tags.items[0].tag);
+}
+
 void check_effect(struct sim *s, const struct effect *e)
 {
     if (e->kind == EFFECT_PUBLISH)
         inv05_effects_are_committed(s, e);
+    if (e->kind == EFFECT_RETAIN)
+        inv05_places_are_committed(s, e);
 }
 
 void check_granted(struct sim *s, const char *lease, int64_t epoch, const char *secret)
@@ -450,6 +434,22 @@ static bool tried_again(struct sim *s, const struct change *old, const char *key
     return !f || sim_mono(s) - f->at >= 3600000 || str_eq(row_text(old, "kind"), "memory");
 }
 
+/* Whether a person asked for the job, for one of the tracks that want it now, or for another job of their builds. */
+static bool asked_again(struct sim *s, const char *key)
+{
+    const strvec *asked = &s->check->ever_asked;
+    if (strvec_has(asked, key))
+        return true;
+    VEC_FOREACH (&job_find(s->m, key)->builds, b) {
+        if (strvec_has(asked, (*b)->track_id))
+            return true;
+        VEC_FOREACH (&(*b)->jobs, bj)
+            if (strvec_has(asked, (*bj)->job_key))
+                return true;
+    }
+    return false;
+}
+
 static void inv06_settled_keys_stay(struct sim *s, const struct change *old,
                                     const struct change *now)
 {
@@ -462,7 +462,7 @@ static void inv06_settled_keys_stay(struct sim *s, const struct change *old,
     if (strvec_has(&c->missing_jobs, key) || tried_again(s, old, key))
         return;
     bool succeeded = str_eq(row_text(old, "state"), "succeeded");
-    if (succeeded || !c->ever_asked.n)
+    if (succeeded || !asked_again(s, key))
         sim_fail(s, __func__, "%.14s of %s was %s, and is wanted again", key,
                  row_text(now, "track"), row_text(old, "state"));
 }
@@ -476,9 +476,9 @@ static void inv06_one_epoch(struct sim *s)
         if (a->job->live != a || a->epoch != a->job->epoch)
             sim_fail(s, __func__, "%s is %s with epoch %" PRId64 ", its key's is %" PRId64,
                      a->lease, attempt_state_names[a->state], a->epoch, a->job->epoch);
-        /* A late success undoes a failure; one whose cancellation a restart forgot is taken up, or taken away. */
+        /* A late success undoes a failure. */
         if (a->job->state != JOB_LEASED && a->job->state != JOB_RUNNING &&
-            a->job->state != JOB_FAILED && a->job->state != JOB_WANTED)
+            a->job->state != JOB_FAILED)
             sim_fail(s, __func__, "%s is %s, its job is %s", a->lease,
                      attempt_state_names[a->state], job_state_names[a->job->state]);
     }
@@ -538,9 +538,11 @@ void check_again(struct sim *s, const char *lease, const struct wire_result *res
 
 void check_stale(struct sim *s, const char *lease, const struct wire_result *result)
 {
-    struct wire_result old = *result;
+    struct wire_result old = *result, later = *result;
     old.epoch--;
+    later.epoch++;
     unchanged(s, lease, &old, "a result of an older epoch");
+    unchanged(s, lease, &later, "a result of an epoch that never was");
 }
 
 void check_idempotent(struct sim *s, const struct command *c)
@@ -554,101 +556,6 @@ void check_idempotent(struct sim *s, const struct command *c)
         sim_fail(s, "inv00_commands_are_idempotent", "%s %s twice: %s", command_name(c->verb),
                  c->track ? c->track : "", again.text);
     command_answer_done(&again);
-}
-
-/* ---- 8: what a job is built on ---- */
-
-/* By our own reckoning: something of it goes on that will end by itself. */
-static bool goes_on(struct sim *s, const struct track *t)
-{
-    for (const struct publication *p = s->m->publications; p; p = p->hh.next)
-        if (p->state < PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) && !p->error)
-            return true;
-    if (!t->current || !build_active(t->current) || t->state != TRACK_BUILDING)
-        return false;
-    if (t->image && frozen_or_held(s, t) && t->promoted != t->current->id)
-        return false; /* whatever comes of it is not published */
-    bool any = false;
-    VEC_FOREACH (&t->current->jobs, bj) {
-        const struct job *j = (*bj)->job;
-        if (!(*bj)->required)
-            continue;
-        if (j->state == JOB_WANTED && (j->retry_due || !schedule_can_run(s->m, j)))
-            return false; /* it backs off, or has no board */
-        any = any || job_under_way(j);
-    }
-    return any;
-}
-
-static void inv08_pins_are_current(struct sim *s, const struct job *j)
-{
-    const struct track *t = track_find(s->m, j->track);
-    const struct slot *slot = t ? t->slots[j->platform] : NULL;
-    if (!slot || !str_eq(slot->key, j->key))
-        return;
-    for (int p = 0; p < PLATFORM_COUNT; p++) {
-        if (!t->slots[p] || t->slots[p]->state != SLOT_READY)
-            continue;
-        VEC_FOREACH (&t->slots[p]->pins, pin) {
-            if (!pin->node)
-                continue;
-            const struct tag *tag = pin->node->current;
-            const struct publication *on = tag ? publication_find(s->m, tag->publication) : NULL;
-            const struct child *c = on ? publication_child(on, (enum platform)p) : NULL;
-            if (!c || !str_eq(c->digest, pin->digest))
-                sim_fail(s, __func__, "%s for %s: its pin of %s is not what that names", t->id,
-                         t->slots[p]->platform_name, pin->node->name);
-        }
-    }
-}
-
-static void inv08_ancestors_at_rest(struct sim *s, const struct job *j)
-{
-    const struct track *t = track_find(s->m, j->track);
-    if (!t || j->state == JOB_CANCELLED || (t->wait_due && t->wait_due <= s->m->mono))
-        return;
-    VEC_FOREACH (&t->bases, n)
-        VEC_FOREACH (&(*n)->claimants, c)
-            if (*c != t && goes_on(s, *c))
-                sim_fail(s, __func__, "%s is built while its base %s is under way (%s)", t->id,
-                         (*c)->id, (*c)->reason.text ? (*c)->reason.text : "");
-}
-
-static void check_new_jobs(struct sim *s)
-{
-    VEC_FOREACH (&s->check->new_jobs, key) {
-        const struct job *j = job_find(s->m, *key);
-        if (!j)
-            continue;
-        inv08_pins_are_current(s, j);
-        inv08_ancestors_at_rest(s, j);
-    }
-    strvec_done(&s->check->new_jobs);
-}
-
-/* ---- 10: what nobody asked for ---- */
-
-static bool wanted_by_another(const struct track *t)
-{
-    VEC_FOREACH (&t->claims, n)
-        if ((*n)->dependents.n)
-            return true;
-    return false;
-}
-
-static void inv10_dormant_stay(struct sim *s, const struct change *now)
-{
-    const struct track *t = track_find(s->m, row_text(now, "id"));
-    if (!strvec_has(&s->check->asked_tracks, row_text(now, "id")) &&
-        !strvec_has(&s->check->moved_refs, row_text(now, "ref")) && !wanted_by_another(t))
-        sim_fail(s, __func__, "%s wakes unasked", row_text(now, "id"));
-}
-
-static void inv10_dormant_build_nothing(struct sim *s, const struct change *build)
-{
-    const struct track *t = track_find(s->m, row_text(build, "track"));
-    if (t && t->dormant)
-        sim_fail(s, __func__, "%s is dormant, and is built", t->id);
 }
 
 /* ---- design rule 9 ---- */
@@ -671,11 +578,17 @@ static void rule09_second_sighting(struct sim *s, const struct change *old,
     }
 }
 
+static void note_moved(struct checker *c, const char *source, const char *name)
+{
+    cleanup_free char *ref = xasprintf("%s %s", source, name);
+    strvec_add(&c->moved_refs, ref);
+}
+
 static void ref_written(struct sim *s, const struct change *old, const struct change *now)
 {
     rule09_second_sighting(s, old, now);
     if (!str_eq(row_text(old, "commit"), row_text(now, "commit")))
-        strvec_add(&s->check->moved_refs, row_text(now, "name"));
+        note_moved(s->check, row_text(now, "source"), row_text(now, "name"));
 }
 
 /* ---- rows ---- */
@@ -687,6 +600,10 @@ static void job_written(struct sim *s, const struct change *old, const struct ch
         return;
     }
     inv06_settled_keys_stay(s, old, now);
+    if (!under_way(old) &&
+        under_way(now)) /* what was superseded waits for its ancestors like what is new */
+        strvec_add(settled(old) ? &s->check->again_jobs : &s->check->new_jobs,
+                   row_text(now, "key"));
     if (str_eq(row_text(now, "state"), "failed") && !str_eq(row_text(old, "state"), "failed"))
         note_failed(s, row_text(now, "key"));
 }
@@ -716,6 +633,8 @@ void check_row(struct sim *s, const struct change *old, const struct change *now
     else if (now->table == TABLE_TRACK && old && row_int(old, "dormant") &&
              !row_int(now, "dormant"))
         strvec_add(&s->check->woken, row_text(now, "id"));
+    else if (now->table == TABLE_TAG && old)
+        inv10_held_owners_stay(s, old, now);
     else if (now->table == TABLE_REF && old)
         ref_written(s, old, now);
 }
@@ -729,13 +648,6 @@ void check_committed(struct sim *s, const struct change *row)
 {
     (void)s;
     (void)row;
-}
-
-static void check_woken(struct sim *s)
-{
-    VEC_FOREACH (&s->check->woken, id)
-        inv10_dormant_stay(s, store_sim_find(&s->store, true, TABLE_TRACK, *id, 0));
-    strvec_done(&s->check->woken);
 }
 
 void check_pass(struct sim *s)

@@ -1,0 +1,261 @@
+/* What is decided of builds and tags: what a job is built on (8), and what nobody asked for (10). */
+#include "tests/model/check_int.h"
+
+#include <inttypes.h>
+
+/* ---- 8: what a job is built on ---- */
+
+static bool frozen_or_held(struct sim *s, const struct track *t)
+{
+    return t->held || (t->image && t->image->hold) || s->farm->freeze ||
+           model_setting(s->m, "frozen at");
+}
+
+/* By our own reckoning: something of it goes on that will end by itself. */
+static bool goes_on(struct sim *s, const struct track *t)
+{
+    for (const struct publication *p = s->m->publications; p; p = p->hh.next)
+        if (p->state < PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) && !p->error)
+            return true;
+    bool promoted = t->current && t->promoted == t->current->id;
+    if (t->state != TRACK_PUBLISHING && frozen_or_held(s, t) && !promoted)
+        return false; /* whatever comes of it is not published */
+    if (t->state == TRACK_WAITING)
+        return t->reason.code == REASON_INSPECTING || t->reason.code == REASON_RESOLVING_BASE ||
+               t->reason.code == REASON_BASE_BUILDING;
+    if (t->state == TRACK_PUBLISHING)
+        return t->reason.code != REASON_REGISTRY_AWAY;
+    if (!t->current || !build_active(t->current) || t->state != TRACK_BUILDING)
+        return false;
+    bool any = false;
+    VEC_FOREACH (&t->current->jobs, bj) {
+        const struct job *j = (*bj)->job;
+        if (!(*bj)->required)
+            continue;
+        if (j->state == JOB_WANTED && (j->retry_due || !schedule_can_run(s->m, j)))
+            return false; /* it backs off, or has no board */
+        any = any || job_under_way(j);
+    }
+    return any;
+}
+
+/* The first ancestor that goes on, however far above: what is published will follow. */
+static const struct track *going_on_above(struct sim *s, struct track *t)
+{
+    t->mark = s->m->visit;
+    VEC_FOREACH (&t->bases, n)
+        VEC_FOREACH (&(*n)->claimants, c) {
+            const struct track *found = NULL;
+            if ((*c)->mark == s->m->visit)
+                continue;
+            if (goes_on(s, *c))
+                return *c;
+            if ((*c)->state == TRACK_PUBLISHED)
+                found = going_on_above(s, *c);
+            if (found)
+                return found;
+        }
+    return NULL;
+}
+
+static void inv08_ancestors_at_rest(struct sim *s, const struct job *j)
+{
+    struct track *t = track_find(s->m, j->track);
+    if (!t || j->state == JOB_CANCELLED || (t->wait_due && t->wait_due <= s->m->mono))
+        return;
+    s->m->visit++;
+    const struct track *above = going_on_above(s, t);
+    if (above)
+        sim_fail(s, __func__, "%s is built while its base %s is under way (%s)", t->id, above->id,
+                 above->reason.text ? above->reason.text : "");
+}
+
+/* What the job's board is told to pull. */
+static void spec_has_the_pins(struct sim *s, const struct job *j, const struct slot *slot)
+{
+    struct wire_job spec = {0};
+    if (wire_job_decode(j->spec, strlen(j->spec), &spec, NULL) < 0)
+        sim_fail(s, "inv08_pins_are_current", "%.14s of %s: nobody knows what to build", j->key,
+                 j->track);
+    VEC_FOREACH (&slot->pins, pin) {
+        bool found = false;
+        VEC_FOREACH (&spec.bases, base)
+            found = found || (str_eq(base->digest, pin->digest) &&
+                              str_eq(base->repository, pin->repository));
+        if (!found)
+            sim_fail(s, "inv08_pins_are_current", "%.14s of %s is built on another %s than pinned",
+                     j->key, j->track, pin->reference);
+    }
+    wire_job_done(&spec);
+}
+
+static void pin_is_current(struct sim *s, const struct slot *slot, const struct pin *pin)
+{
+    const char *digest = NULL;
+    if (pin->node) {
+        const struct tag *tag = pin->node->current;
+        const struct publication *on = tag ? publication_find(s->m, tag->publication) : NULL;
+        const struct child *c = on ? publication_child(on, slot->platform) : NULL;
+        digest = c ? c->digest : NULL;
+    } else {
+        digest = pin->base->child[slot->platform];
+    }
+    if (!digest || !str_eq(digest, pin->digest))
+        sim_fail(s, "inv08_pins_are_current", "%s for %s: its pin of %s is not what that names",
+                 slot->track, slot->platform_name, pin->reference);
+}
+
+static void inv08_pins_are_current(struct sim *s, const struct job *j)
+{
+    const struct track *t = track_find(s->m, j->track);
+    const struct slot *slot = t ? t->slots[j->platform] : NULL;
+    if (!slot || slot->state != SLOT_READY || !str_eq(slot->key, j->key) || !job_under_way(j))
+        return;
+    spec_has_the_pins(s, j, slot);
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        if (!t->slots[p] || t->slots[p]->state != SLOT_READY)
+            continue;
+        VEC_FOREACH (&t->slots[p]->pins, pin)
+            pin_is_current(s, t->slots[p], pin);
+    }
+}
+
+void check_new_jobs(struct sim *s)
+{
+    VEC_FOREACH (&s->check->again_jobs, key)
+        inv08_pins_are_current(s, job_find(s->m, *key));
+    strvec_done(&s->check->again_jobs);
+    VEC_FOREACH (&s->check->new_jobs, key) {
+        const struct job *j = job_find(s->m, *key);
+        if (!j)
+            continue;
+        inv08_pins_are_current(s, j);
+        inv08_ancestors_at_rest(s, j);
+    }
+    strvec_done(&s->check->new_jobs);
+}
+
+/* ---- 10: dormant tracks ---- */
+
+/* Whether it keeps itself in date, and did so before this pass. */
+static bool was_in_date(const struct sim *s, const struct track *t)
+{
+    return !t->dormant && !t->deleted && !t->retired && !t->out_of_bounds &&
+           !strvec_has(&s->check->woken, t->id);
+}
+
+/* Whether something in date is built on a tag that the track has or, where nobody has it, that nobody in date would
+ * publish. */
+static bool wanted_by_another(const struct sim *s, const struct track *t)
+{
+    VEC_FOREACH (&t->claims, it) {
+        const struct tag_node *n = *it;
+        bool its = !n->current || str_eq(n->current->track_id, t->id);
+        VEC_FOREACH (&n->claimants, c)
+            its = its && (n->current || *c == t || !was_in_date(s, *c));
+        VEC_FOREACH (&n->dependents, d)
+            if (its && *d != t && !(*d)->stopped)
+                return true;
+    }
+    return false;
+}
+
+static void inv10_dormant_stay(struct sim *s, const char *id)
+{
+    const struct track *t = track_find(s->m, id);
+    cleanup_free char *ref = xasprintf("%s %s", t->ref ? t->ref->source : "", t->ref_name);
+    if (!strvec_has(&s->check->asked_tracks, id) && !strvec_has(&s->check->moved_refs, ref) &&
+        !wanted_by_another(s, t))
+        sim_fail(s, __func__, "%s wakes unasked", id);
+}
+
+void check_woken(struct sim *s)
+{
+    VEC_FOREACH (&s->check->woken, id)
+        inv10_dormant_stay(s, *id);
+    strvec_done(&s->check->woken);
+}
+
+void inv10_dormant_build_nothing(struct sim *s, const struct change *build)
+{
+    const struct track *t = track_find(s->m, row_text(build, "track"));
+    if (t && t->dormant)
+        sim_fail(s, __func__, "%s is dormant, and is built", t->id);
+}
+
+/* ---- 10: held tracks ---- */
+
+/* Whether it brings back what the track has published before. */
+bool is_return(const struct model *m, const struct track *t, const struct publication *p)
+{
+    for (const struct publication *o = m->publications; o; o = o->hh.next)
+        if (o->state == PUBLICATION_VERIFIED && o != p && str_eq(o->track_id, t->id) &&
+            children_equal(&o->child, &p->child))
+            return true;
+    return false;
+}
+
+/* Whether an audit found the tag, or that of one of its architectures, to be something else. */
+static bool found_moved(const struct model *m, const struct publication *p, const char *name)
+{
+    size_t n = strlen(name);
+    for (const struct tag *tag = m->tags; tag; tag = tag->hh.next)
+        if (tag->found && str_eq(tag->repository, p->repository) &&
+            strncmp(tag->name, name, n) == 0 && (!tag->name[n] || tag->name[n] == '-'))
+            return true;
+    return false;
+}
+
+/* Every tag that it moves is the track's own, and only put back to where it was. */
+static bool puts_back(struct sim *s, const struct track *t, const struct publication *p)
+{
+    VEC_FOREACH (&p->tags, it) {
+        const struct publication_tag *pt = *it;
+        const struct tag *tag = tag_find(s->m, p->repository, pt->tag);
+        if (pt->index && (!tag || !str_eq(tag->track_id, t->id) || !found_moved(s->m, p, pt->tag)))
+            return false;
+    }
+    return t->last && children_equal(&t->last->child, &p->child);
+}
+
+/* The tags of other tracks that are held: nobody takes them. */
+static void leaves_held_tags(struct sim *s, const struct track *t, const struct publication *p)
+{
+    VEC_FOREACH (&p->tags, it) {
+        const struct tag *tag = tag_find(s->m, p->repository, (*it)->tag);
+        const struct track *had = tag ? track_find(s->m, tag->track_id) : NULL;
+        if (!(*it)->index || !had || had == t || !had->image || had->retired ||
+            !frozen_or_held(s, had))
+            continue;
+        VEC_FOREACH (&had->claims, n)
+            if (str_eq((*n)->tag, tag->name) && str_eq((*n)->repository, tag->repository))
+                sim_fail(s, "inv10_held_tags_stay", "%s is held, and %s takes its tag %s", had->id,
+                         t->id, tag->name);
+    }
+}
+
+void inv10_held_tags_stay(struct sim *s, const struct track *t, const struct publication *p)
+{
+    const struct publication *pinned = t->pinned ? publication_find(s->m, t->pinned) : NULL;
+    bool pin = pinned && children_equal(&pinned->child, &p->child);
+    bool promoted = t->promoted && t->promoted == p->build;
+    if (frozen_or_held(s, t) && !pin && !promoted && !puts_back(s, t, p))
+        sim_fail(s, __func__, "%s is held, and is published", t->id);
+    if (t->pinned && !pin)
+        sim_fail(s, __func__, "%s is pinned, and is published", t->id);
+    if ((t->dormant || t->retired) && !is_return(s->m, t, p))
+        sim_fail(s, __func__, "%s is not kept in date, and is published", t->id);
+    leaves_held_tags(s, t, p);
+}
+
+/* A tag becomes another track's: not where who had it is held, but by `promote`. */
+void inv10_held_owners_stay(struct sim *s, const struct change *old, const struct change *now)
+{
+    const struct track *had = track_find(s->m, row_text(old, "track"));
+    if (!had || str_eq(row_text(now, "track"), had->id) || !frozen_or_held(s, had) ||
+        row_int(now, "publication") != row_int(old, "publication"))
+        return;
+    if (had->image && !had->retired && !strvec_has(&s->check->asked_tracks, row_text(now, "track")))
+        sim_fail(s, __func__, "%s is held, and its tag %s becomes one of %s", had->id,
+                 row_text(now, "name"), row_text(now, "track"));
+}

@@ -187,9 +187,10 @@ static void link_builds(struct model *m)
             b->track->current = b;
         if (b->jobs.n) /* the store's order is that of the names */
             qsort(b->jobs.items, b->jobs.n, sizeof(*b->jobs.items), by_platform);
+        bool released = b->state == BUILD_SUPERSEDED || b->state == BUILD_CANCELLED;
         VEC_FOREACH (&b->jobs, bj) {
             (*bj)->job = job_find(m, (*bj)->job_key);
-            if ((*bj)->job)
+            if ((*bj)->job && !released)
                 vec_push(&(*bj)->job->builds, b);
         }
     }
@@ -276,10 +277,12 @@ static void resume_waits(struct model *m)
     VEC_FOREACH (&m->loaded_waiting, j)
         if ((*j)->retry_left && ((*j)->state == JOB_WANTED || (*j)->state == JOB_FAILED))
             job_resume_wait(m, *j);
-    for (struct track *t = m->tracks; t; t = t->hh.next)
+    for (struct track *t = m->tracks; t; t = t->hh.next) {
+        t->wait_due = t->wait_left >= 0 ? m->mono + t->wait_left : 0;
         for (int p = 0; p < PLATFORM_COUNT; p++)
             if (t->slots[p])
                 slot_resume_wait(m, t->slots[p]);
+    }
 }
 
 static void queue_jobs(struct model *m)

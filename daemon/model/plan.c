@@ -330,25 +330,31 @@ static void forget_bases(struct model *m, struct track *t)
     track_set_bases(m, t);
 }
 
+/* Whether the track can be built at all; says why not. */
+static bool ready(struct model *m, struct track *t)
+{
+    evaluate_slots(m, t);
+    if (plan_ancestors(m, t))
+        evaluate_slots(m, t);
+    if (in_cycle(m, t) || !slots_ready(m, t))
+        return false;
+    if (!needs_work(t) || !plan_far_ancestors(m, t))
+        return true;
+    evaluate_slots(m, t);
+    return slots_ready(m, t);
+}
+
 static void decide(struct model *m, struct track *t)
 {
     t->stopped = stopped(m, t);
     if (t->stopped) {
         str_replace(&t->conflict, NULL);
+        wait_forget(m, t);
         forget_bases(m, t);
         return;
     }
-    evaluate_slots(m, t);
-    if (plan_ancestors(m, t))
-        evaluate_slots(m, t);
-    if (in_cycle(m, t) || !slots_ready(m, t))
-        return;
-    if (needs_work(t) && plan_far_ancestors(m, t)) {
-        evaluate_slots(m, t);
-        if (!slots_ready(m, t))
-            return;
-    }
-    if (needs_work(t) && wait_for_ancestor(m, t))
+    bool can = ready(m, t);
+    if (wait_for_ancestor(m, t, can && needs_work(t)) || !can)
         return;
     build_sync(m, t);
     judge_build(m, t);

@@ -11,8 +11,11 @@ void plan_all(struct model *m);
 /* Whether the track is being brought up to date now, so that what is built on it had better wait. */
 bool track_under_way(struct model *m, const struct track *t);
 
-/* wait.c: whether the track should wait for an ancestor still; sets state and reason, keeps its deadline. */
-bool wait_for_ancestor(struct model *m, struct track *t);
+/* wait.c: whether the track, if it needs work, should wait for an ancestor still; sets state and reason, keeps its
+ * deadline until no ancestor is under way. */
+bool wait_for_ancestor(struct model *m, struct track *t, bool needs_work);
+/* It waits for nothing any more: the next wait is a whole one. */
+void wait_forget(struct model *m, struct track *t);
 /* An ancestor that is queued for planning and may come to be under way, or NULL. */
 struct track *wait_queued_ancestor(struct model *m, struct track *t);
 /* The ancestor is under way no more: whoever waits for it looks again. */

@@ -57,15 +57,22 @@ void wait_over(struct model *m, struct track *ancestor)
     ancestor->waiters.n = 0;
 }
 
-bool wait_for_ancestor(struct model *m, struct track *t)
+void wait_forget(struct model *m, struct track *t)
 {
+    if (t->wait_left != -1)
+        model_touch(m, t);
+    t->wait_left = -1;
+    t->wait_due = 0;
+}
+
+bool wait_for_ancestor(struct model *m, struct track *t, bool needs_work)
+{
+    if (!needs_work && t->wait_left == -1)
+        return false;
     m->visit++;
     struct track *ancestor = find_above(m, t, is_under_way);
     if (!ancestor) {
-        if (t->wait_left != -1)
-            model_touch(m, t);
-        t->wait_left = -1;
-        t->wait_due = 0;
+        wait_forget(m, t);
         return false;
     }
     if (!t->wait_due) {
@@ -73,10 +80,11 @@ bool wait_for_ancestor(struct model *m, struct track *t)
         t->wait_due = m->mono + t->wait_left;
         model_touch(m, t);
     }
-    if (t->wait_due <= m->mono)
+    /* also where nothing is to be built, or the wait is over: it ends with the ancestors */
+    wait_for(t, ancestor);
+    if (!needs_work || t->wait_due <= m->mono)
         return false;
     model_timer(m, model_note_left(m, t, t->wait_due, &t->wait_left));
-    wait_for(t, ancestor);
     track_state_set(m, t, TRACK_WAITING, REASON_BASE_BUILDING, "base %s is under way",
                     ancestor->id);
     return true;

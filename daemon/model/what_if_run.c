@@ -7,6 +7,7 @@
 #include "common/digest.h"
 #include "daemon/model/estimate.h"
 #include "daemon/model/objects.h"
+#include "daemon/model/plan.h"
 #include "daemon/model/what_if_int.h"
 
 #include <inttypes.h>

@@ -195,6 +195,34 @@ static void test_tracks_with_one_key_share_its_job(void **state)
     world_done(&w);
 }
 
+/* A build that was cancelled wants its job no more, after a restart neither. */
+static void test_a_cancelled_build_does_not_keep_a_shared_job(void **state)
+{
+    static const char *const both[] = {"refs/heads/a", "refs/heads/b", NULL};
+    struct world w;
+    struct err err = ERR_INIT;
+    world_init(&w);
+    struct farm_image *branches = world_image(&w, "base", BASES, "refs/heads/*", "./mk");
+    str_replace(&branches->tags.items[0], "$branch");
+    world_start(&w);
+    world_see_all(&w, BASES, "c1", both);
+    inspect(&w, BASES, NULL);
+    const struct job *shared = track_find(w.m, "base@a")->slots[PLATFORM_AMD64]->job;
+    cleanup_free char *key = xstrdup(shared->key);
+    world_begin(&w, 1);
+    assert_int_equal(model_on_cancel_build(w.m, track_find(w.m, "base@a")->build, &err), 0);
+    world_end(&w);
+    assert_int_equal(shared->state, JOB_WANTED); /* for b */
+    world_restart(&w);
+    struct seen_ref moved[] = {{"refs/heads/a", "c1", true}, {"refs/heads/b", "c2", true}};
+    world_begin(&w, 1);
+    model_on_refs(w.m, BASES, moved, 2);
+    world_end(&w);
+    inspect(&w, BASES, NULL);
+    assert_int_equal(job_find(w.m, key)->state, JOB_CANCELLED);
+    world_done(&w);
+}
+
 /* ---- rule 1: equal output ---- */
 
 static void test_packing_alone_replaces_the_manifest_and_ripples_nothing(void **state)
@@ -342,6 +370,24 @@ static void test_a_dependent_waits_an_hour_at_most(void **state)
     }
     world_wait(&w, 16 * MINUTE);
     assert_string_equal(world_track_state(&w, APP), "building");
+    world_done(&w);
+}
+
+static void test_each_wait_is_a_whole_one(void **state)
+{
+    struct world w;
+    two_images(&w);
+    world_see(&w, BASES, MASTER, "b2");
+    push(&w, APPS, "a2", ON);
+    is(&w, APP, "waiting", "base-building");
+    push(&w, APPS, "a1", ON); /* that is built already: there is nothing to wait for */
+    is(&w, APP, "published", "published");
+    world_see(&w, BASES, MASTER, "b1");
+    is(&w, BASE, "published", "published");
+    world_wait(&w, 120 * MINUTE);
+    world_see(&w, BASES, MASTER, "b3");
+    push(&w, APPS, "a3", ON);
+    is(&w, APP, "waiting", "base-building");
     world_done(&w);
 }
 
@@ -591,12 +637,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_commit_that_changes_other_files_builds_nothing),
         cmocka_unit_test(test_tracks_with_one_key_share_its_job),
+        cmocka_unit_test(test_a_cancelled_build_does_not_keep_a_shared_job),
         cmocka_unit_test(test_packing_alone_replaces_the_manifest_and_ripples_nothing),
         cmocka_unit_test(test_one_publication_of_a_repository_at_a_time),
         cmocka_unit_test(test_newer_keys_supersede_before_the_first_tag),
         cmocka_unit_test(test_from_the_first_tag_on_it_runs_to_its_end),
         cmocka_unit_test(test_superseded_twice_it_may_finish),
         cmocka_unit_test(test_a_dependent_waits_an_hour_at_most),
+        cmocka_unit_test(test_each_wait_is_a_whole_one),
         cmocka_unit_test(test_a_broken_base_does_not_stop_its_dependents),
         cmocka_unit_test(test_a_base_that_backs_off_is_not_waited_for),
         cmocka_unit_test(test_a_cycle_is_blocked_and_named),

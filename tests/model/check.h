@@ -46,7 +46,5 @@ void check_asked(struct sim *s, const char *track, const char *key);
 void check_idempotent(struct sim *s, const struct command *c);
 /* The rows that turns have written so far. */
 uint64_t check_rows_written(const struct sim *s);
-/* Two models, made from the same rows: in what they differ; NULL: in nothing. Static text. */
-const char *check_compare(const struct model *a, const struct model *b);
 /* The farm is at rest. */
 void check_rest(struct sim *s);

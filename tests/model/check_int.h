@@ -74,14 +74,19 @@ bool is_return(const struct model *m, const struct track *t, const struct public
 /* 10: of a tag's row. */
 void inv10_held_owners_stay(struct sim *s, const struct change *old, const struct change *now);
 
+/* invariants_store.c */
+
+/* 4: loading the store gives this very model, and derives the same pending effects. */
+void inv04_store_equals_model(struct sim *s);
+/* In what a row differs from the one that is stored. The caller owns it. */
+char *row_differences(struct sim *s, const struct change *c);
+
 /* invariants_dear.c */
 
 /* Counts what a row tells of. */
 void coverage_row(const struct change *old, const struct change *now);
 /* Tells of a change of state, where that is wanted. */
 void say_row(struct sim *s, const struct change *old, const struct change *now);
-/* 4: loading the store gives this very model, and derives the same pending effects. */
-void inv04_store_equals_model(struct sim *s);
 /* 12: planning everything decides nothing that planning what was touched did not. */
 void inv12_full_plan_agrees(struct sim *s);
 /* 11: every track says where it stands. */

@@ -134,6 +134,7 @@ static void free_repositories(struct model *m)
         free(r->stopped);
         vec_free(&r->publications);
         vec_free(&r->tracks);
+        vec_free(&r->queue);
         vec_free(&r->tags);
         free(r);
     }

@@ -362,7 +362,7 @@ static void decide(struct model *m, struct track *t)
 
 static void plan_track(struct model *m, struct track *t)
 {
-    t->queued = false;
+    t->queued = t->lost_tag = false;
     bool was = t->under_way, was_stopped = t->stopped, cyclic = t->reason.code == REASON_BASE_CYCLE;
     int64_t edges = m->edges;
     decide(m, t);
@@ -375,6 +375,7 @@ static void plan_track(struct model *m, struct track *t)
     }
     if (!plan_return(m, t))
         plan_show_running(m, t);
+    publish_waits_no_more(m, t);
     t->under_way = track_under_way(m, t);
     if (was && !t->under_way)
         wait_over(m, t);

@@ -257,10 +257,16 @@ static void plan_repository(struct model *m, const char *name)
 static void leave_repository(struct model *m, struct publication *p)
 {
     struct repository *r = model_repository(m, p->repository);
+    struct track *t = track_find(m, p->track_id);
     if (r->running == p)
         r->running = NULL;
     p->finished_at = m->wall;
-    plan_repository(m, p->repository);
+    if (t) {
+        model_plan_later(m, t);
+        publish_plan_rivals(m, t);
+    }
+    if (r->queue.n)
+        model_plan_later(m, r->queue.items[0]);
 }
 
 /* A step that was asked for and not committed yet does not begin. */
@@ -363,6 +369,9 @@ static void tag_moved(struct model *m, struct publication *p, struct publication
     pt->done = true;
     model_touch(m, pt);
     struct tag *tag = tag_get(m, p->repository, pt->tag);
+    struct track *had = tag->track_id ? track_find(m, tag->track_id) : NULL;
+    if (had && !str_eq(tag->track_id, p->track_id))
+        had->lost_tag = true;
     str_replace(&tag->track_id, p->track_id);
     str_replace(&tag->digest, pt->digest);
     tag->publication = p->id;

@@ -195,6 +195,20 @@ static size_t tags_to_move(struct model *m, const struct track *t, const childve
     return owned;
 }
 
+static bool concerned(const struct track *t, const struct track *rival, const struct tag_node *n)
+{
+    return rival->lost_tag || incumbent(rival, n) || rival->reason.code == REASON_HELD ||
+           rank(t, rival, n) == 0;
+}
+
+void publish_plan_rivals(struct model *m, const struct track *t)
+{
+    VEC_FOREACH (&t->claims, n)
+        VEC_FOREACH (&(*n)->claimants, c)
+            if (concerned(t, *c, *n))
+                model_plan_later(m, *c);
+}
+
 bool publish_pending(struct model *m, struct track *t)
 {
     childvec children = {0};
@@ -268,6 +282,38 @@ void plan_show_running(struct model *m, struct track *t)
         show_publishing(m, t, p);
 }
 
+/* ---- whose turn it is ---- */
+
+/* While nothing of the repository runs, the first in its queue is to be planned: it begins, or leaves. */
+static void leave_queue(struct model *m, struct track *t)
+{
+    struct repository *r = steal_ptr(t->turn_in);
+    for (size_t i = 0; i < r->queue.n; i++)
+        if (r->queue.items[i] == t) {
+            vec_remove(&r->queue, i);
+            break;
+        }
+    if (!r->running && r->queue.n)
+        model_plan_later(m, r->queue.items[0]);
+}
+
+static void wait_for_turn(struct model *m, struct repository *r, struct track *t)
+{
+    if (t->turn_in && t->turn_in != r)
+        leave_queue(m, t);
+    if (!t->turn_in)
+        vec_push(&r->queue, t);
+    t->turn_in = r;
+    track_state_set(m, t, TRACK_PUBLISHING, REASON_REPOSITORY_BUSY,
+                    "another publication of %s goes first", r->name);
+}
+
+void publish_waits_no_more(struct model *m, struct track *t)
+{
+    if (t->turn_in && (t->state != TRACK_PUBLISHING || t->reason.code != REASON_REPOSITORY_BUSY))
+        leave_queue(m, t);
+}
+
 static void publish(struct model *m, struct track *t, int64_t build, childvec *children,
                     const strvec *move)
 {
@@ -285,11 +331,8 @@ static void publish(struct model *m, struct track *t, int64_t build, childvec *c
         return;
     if (running && str_eq(running->track_id, t->id) && running->state < PUBLICATION_TAGS) {
         publication_abandon(m, running, "superseded before its first tag");
-        running = NULL;
-    }
-    if (running) {
-        track_state_set(m, t, TRACK_PUBLISHING, REASON_REPOSITORY_BUSY,
-                        "after generation %lld of %s", (long long)running->generation, r->name);
+    } else if (running || (r->queue.n && r->queue.items[0] != t)) {
+        wait_for_turn(m, r, t);
         return;
     }
     struct publication *p = publication_make(m, t, build, children, move);

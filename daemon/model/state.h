@@ -213,14 +213,16 @@ struct track {
     VEC(struct publication *)
     published; /* all that are loaded, abandoned ones too, in their order */
     VEC(struct retention *) places;
-    int64_t wait_due;            /* when the wait for ancestors ends; 0: not waiting */
-    bool out_of_bounds;          /* its version is outside `versions` */
-    bool queued;                 /* in the model's list of tracks to plan */
-    bool visiting;               /* on the stack of plan_ancestors */
-    bool rebase;                 /* its slots' pins were made anew: see track_set_bases */
-    int64_t chain_ms;            /* of the longest chain that begins with it: see estimate.c */
-    int64_t chain_stamp;         /* as of when */
-    int mark;                    /* of the last depth-first walk that met it */
+    int64_t wait_due;           /* when the wait for ancestors ends; 0: not waiting */
+    bool out_of_bounds;         /* its version is outside `versions` */
+    bool queued;                /* in the model's list of tracks to plan */
+    struct repository *turn_in; /* in whose queue it waits for its turn to publish; NULL: in none */
+    bool lost_tag;              /* to a publication that has not ended, or has just */
+    bool visiting;              /* on the stack of plan_ancestors */
+    bool rebase;                /* its slots' pins were made anew: see track_set_bases */
+    int64_t chain_ms;           /* of the longest chain that begins with it: see estimate.c */
+    int64_t chain_stamp;        /* as of when */
+    int mark;                   /* of the last depth-first walk that met it */
     VEC(struct track *) waiters; /* that wait for it: see wait.c */
     bool under_way;              /* see track_under_way; as of its last plan */
     bool stopped;                /* deleted, dormant, retired, …; as of its last plan */
@@ -432,6 +434,7 @@ struct repository {
     struct publication *running; /* one at a time */
     VEC(struct publication *) publications;
     VEC(struct track *) tracks;
+    VEC(struct track *) queue; /* those that wait for their turn to publish, the next first */
     UT_hash_handle hh;
 };
 

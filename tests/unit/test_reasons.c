@@ -566,7 +566,7 @@ static const struct example {
     {it_is_published_now, APP, "publishing", TRACK, "publishing", "generation 1"},
     {the_registry_is_away, APP, "publishing", TRACK, "registry-away", "cannot connect"},
     {another_one_is_published, "app@a", "publishing", TRACK, "repository-busy",
-     "after generation 1 of r.test/osf/app"},
+     "another publication of r.test/osf/app goes first"},
     {published, APP, "published", TRACK, "published", ""},
     {a_held_one_keeps_one_of_its_tags, "app@v3", "published", TRACK, "held",
      "tag latest stays with app@v2, which is held"},

@@ -245,6 +245,8 @@ void child_found(struct model *m, const struct track *t, const char *digest);
 /* ---- retain.c ---- */
 /* Takes a loaded place into the model, after its track. -EINVAL when it makes no sense. */
 int retain_load(struct model *m, struct retention *r);
+/* The registry has not got the manifest any more: no place names it. */
+void retain_lost(struct model *m, struct track *t, const char *digest);
 /* An audit saw what the place names: it is brought about again if that is something else. */
 void retain_audited(struct model *m, const char *repository, const char *name, const char *expected,
                     const char *found);

@@ -84,6 +84,7 @@ static void mark(struct model *m, const struct track *t, const char *digest, boo
 void child_lost(struct model *m, struct track *t, const char *digest, const char *error)
 {
     mark(m, t, digest, true, error);
+    retain_lost(m, t, digest); /* with a manifest that is deleted go its tags */
     if (!t->current)
         return;
     VEC_FOREACH (&t->current->jobs, bj) {

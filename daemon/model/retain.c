@@ -369,6 +369,19 @@ void retain_index_drop(struct model *m, const struct publication *p)
     model_touch(m, r);
 }
 
+void retain_lost(struct model *m, struct track *t, const char *digest)
+{
+    VEC_FOREACH (&t->places, it) {
+        struct retention *r = *it;
+        if (r->asked || !str_eq(r->digest, digest) || !t->image ||
+            !str_eq(r->repository, t->image->repository))
+            continue;
+        str_replace(&r->digest, NULL);
+        str_replace(&r->wanted, NULL);
+        model_touch(m, r);
+    }
+}
+
 void retain_audited(struct model *m, const char *repository, const char *name, const char *expected,
                     const char *found)
 {

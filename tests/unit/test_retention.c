@@ -574,6 +574,52 @@ static void test_an_indexs_put_lands_late(void **state)
     end(&w, &r);
 }
 
+/* Found out when its publication looks for it, not when it is to be kept: once it is built again it has a place again. */
+static void test_a_child_that_is_lost_has_no_place(void **state)
+{
+    struct world w;
+    struct registry r;
+    struct farm_image *image = begin(&w, &r);
+    start(&w);
+    publish_more(&w, &r, 0, 1);
+    const struct track *t = track_find(w.m, TRACK);
+    cleanup_free char *digest = xstrdup(t->last->child.items[0].digest);
+    strvec_add(&image->tags, "new");
+    world_begin(&w, 1);
+    model_on_config(w.m, w.farm);
+    world_end(&w);
+    for (size_t i = r.tags.n; i-- > 0;) /* somebody deletes it, and so every tag on it */
+        if (str_eq(r.tags.items[i].digest, digest))
+            str_replace(&r.tags.items[i].digest, NULL);
+    for (size_t i = r.manifests.n; i-- > 0;)
+        if (str_eq(r.manifests.items[i].digest, digest))
+            str_replace(&r.manifests.items[i].digest, "gone");
+    for (size_t i = 0; i < w.todo.n; i++) {
+        struct effect e = w.todo.items[i];
+        if (e.kind != EFFECT_PUBLISH)
+            continue;
+        vec_remove(&w.todo, i);
+        assert_int_equal(e.step, PUBLISH_CHILDREN);
+        publish(&w, &r, &e);
+        effect_done(&e);
+        break;
+    }
+    assert_string_equal(world_track_state(&w, TRACK), "building");
+    world_restart(&w); /* nothing that lacks it is published meanwhile */
+    assert_string_equal(world_track_state(&w, TRACK), "building");
+    struct wire_poll_response got = world_poll(&w, "one");
+    push(&r, REPO, digest);
+    world_succeed(&w, &got.leases.items[0], got.leases.items[0].job.key);
+    wire_poll_response_done(&got);
+    run(&w, &r);
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    bool kept = false;
+    for (const struct retention *place = w.m->places; place; place = place->hh.next)
+        kept = kept || str_eq(tag_of(&r, REPO, place->name)->digest, digest);
+    assert_true(kept);
+    end(&w, &r);
+}
+
 /* The names cannot be a user's: no template gives one. */
 static void test_the_names_are_reserved(void **state)
 {
@@ -608,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),
         cmocka_unit_test(test_a_killed_coordinators_put_lands_late),
         cmocka_unit_test(test_an_indexs_put_lands_late),
+        cmocka_unit_test(test_a_child_that_is_lost_has_no_place),
         cmocka_unit_test(test_the_names_are_reserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,10 +80,12 @@ struct attempt *attempt_grant(struct model *m, struct job *j, struct board *b)
     a->granted_at = m->wall;
     a->job = j;
     a->board = b;
+    a->granted_clock = model_clock(m);
     a->granted_mono = m->mono;
     a->granted_seq = b->seq;
     a->due = m->mono + m->farm->lease_term_ms;
     model_timer(m, a->due);
+    model_clock_keep(m);
     attempt_add(m, a);
     model_touch(m, a);
     vec_push(&b->leases, a);
@@ -112,7 +114,7 @@ void attempt_reattach(struct model *m, struct attempt *a, struct board *b)
     struct job *j = a->job;
     if (j->live != a || !job_under_way(j) || j->state == JOB_RUNNING)
         return;
-    j->retry_due = j->retry_left = 0;
+    j->retry_due = j->retry_clock = 0;
     str_replace(&j->board, b->name);
     job_move(m, j, JOB_RUNNING);
 }

@@ -7,6 +7,7 @@
  *                    publication journalled newer keys end it as published */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
+#include "daemon/model/schedule.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -113,6 +114,17 @@ static const struct build_job *find_job(const struct build *b, enum platform p)
         if ((*bj)->platform == p)
             return *bj;
     return NULL;
+}
+
+bool build_goes_on(const struct model *m, const struct build *b)
+{
+    const struct publication *p = b->publication ? publication_find(m, b->publication) : NULL;
+    VEC_FOREACH (&b->jobs, bj) {
+        const struct job *j = (*bj)->job;
+        if ((*bj)->required && j->state == JOB_WANTED && (j->retry_due || !schedule_can_run(m, j)))
+            return false;
+    }
+    return !p || !p->error || p->state >= PUBLICATION_VERIFIED;
 }
 
 static bool same_platforms(const struct build *b, const struct track *t)
@@ -249,11 +261,12 @@ void build_sync(struct model *m, struct track *t)
         if (!again && !t->asked)
             return;
     }
-    /* design rule 6: superseded twice in a row, it may finish and publish, unless it has other platforms than are
-     * wanted now: its index could lack a required one. */
+    /* design rule 6: superseded twice in a row, it may finish and publish, unless it cannot now, and perhaps never will,
+     * or has other platforms than are wanted now: its index could lack a required one. */
     bool publishes = old && build_active(old) && build_past_first_tag(m, old);
     bool superseded = old && build_active(old) && !publishes && old->state != BUILD_HELD;
-    if (superseded && t->superseded >= 2 && !t->asked && same_platforms(old, t))
+    if (superseded && t->superseded >= 2 && !t->asked && same_platforms(old, t) &&
+        build_goes_on(m, old))
         return;
     t->superseded = publishes ? 0 : superseded ? t->superseded + 1 : t->superseded;
     t->current = make(m, t);

@@ -225,6 +225,7 @@ void model_copy_take(struct model *m, struct model_copy *ret)
 {
     ret->mono = m->mono;
     ret->wall = m->wall;
+    ret->clock = model_clock(m);
     leave_out(ret);
     m->visit++;
     for (struct setting *s = m->settings; s; s = s->hh.next)
@@ -284,6 +285,7 @@ void model_copy_load(const struct model_copy *copy, struct model *to)
 {
     load(&copy->more, to);
     load(&copy->rows, to);
+    to->clock_stored = copy->clock;
 }
 
 void model_copy_done(struct model_copy *copy)

@@ -19,7 +19,7 @@ struct model_copy {
     struct strbuf more; /* what was added later, and counts instead */
     VEC(struct copy_board) boards;
     strvec gone; /* bases that their registries do not have, which no row says */
-    int64_t mono, wall;
+    int64_t mono, wall, clock;
     VEC(const struct row *) batch; /* while it is taken */
     uint64_t no_bytes, no_spec;    /* columns that are left out */
 };

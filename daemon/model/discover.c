@@ -23,7 +23,7 @@ static void make_track(struct model *m, const struct farm_image *image, struct r
     t->ref_name = xstrdup(r->name);
     t->variant = xstrdup(variant);
     t->dormant = dormant;
-    t->wait_left = -1;
+    t->wait_clock = -1;
     track_add(m, t);
     model_touch(m, t);
     track_link(m, t);

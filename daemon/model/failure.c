@@ -33,23 +33,25 @@ static int64_t failed_delay(int64_t failures)
 
 static void wait_for_retry(struct model *m, struct job *j, int64_t delay)
 {
-    j->retry_left = delay;
-    j->retry_due = delay ? m->mono + delay : 0;
+    j->retry_clock = delay ? model_clock(m) + delay : 0;
+    j->retry_due = 0;
     model_touch(m, j);
-    if (!delay)
-        return;
-    vec_push(&m->backing_off, j);
-    model_timer(m, model_note_left(m, j, j->retry_due, &j->retry_left));
+    if (delay)
+        job_resume_wait(m, j);
 }
 
 void job_resume_wait(struct model *m, struct job *j)
 {
-    wait_for_retry(m, j, j->retry_left);
+    j->retry_due = model_clock_due(m, j->retry_clock);
+    vec_push(&m->backing_off, j);
+    model_timer(m, j->retry_due);
+    model_clock_keep(m);
 }
 
 static void back_in_the_queue(struct model *m, struct job *j)
 {
-    j->retry_due = j->retry_left = 0;
+    j->retry_due = j->retry_clock = 0;
+    j->queued_clock = 0;
     model_touch(m, j);
     if (j->state == JOB_WANTED)
         schedule_add(m, j);
@@ -65,7 +67,7 @@ void job_timer(struct model *m)
             continue;
         if (j->retry_due > m->mono) {
             m->backing_off.items[kept++] = j;
-            model_timer(m, model_note_left(m, j, j->retry_due, &j->retry_left));
+            model_timer(m, j->retry_due);
             continue;
         }
         back_in_the_queue(m, j);

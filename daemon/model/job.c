@@ -134,8 +134,12 @@ void job_want(struct model *m, struct job *j, enum build_class class)
     str_replace(&j->suspect, NULL);
     if (class == CLASS_PERSON)
         j->failures = j->memory_above = 0;
-    j->retry_due = j->retry_left = 0;
+    j->retry_due = j->retry_clock = 0;
     j->wanted_at = m->wall;
+    j->queued_clock = 0;
+    /* What was lost before it could be told to stop is what is wanted again. */
+    if (j->live && j->live->state == ATTEMPT_LOST)
+        j->live->cancel = j->live->told = false;
     job_move(m, j, JOB_WANTED);
     schedule_add(m, j);
 }

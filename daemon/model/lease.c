@@ -290,7 +290,7 @@ static void succeed(struct model *m, struct job *j, struct attempt *a, const str
     str_replace(&j->reason, NULL);
     str_replace(&j->avoid, NULL);
     str_replace(&j->suspect, NULL);
-    j->failures = j->retry_due = j->retry_left = 0;
+    j->failures = j->retry_due = j->retry_clock = 0;
     job_move(m, j, JOB_SUCCEEDED);
 }
 

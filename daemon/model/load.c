@@ -38,7 +38,7 @@ static int add_slot(struct model *m, struct slot *s)
 static int add_job(struct model *m, struct job *j)
 {
     job_add(m, j);
-    if (j->state == JOB_WANTED || j->retry_left)
+    if (j->state == JOB_WANTED || j->retry_clock)
         vec_push(&m->loaded_waiting, j);
     return platform_parse(j->platform_name, &j->platform, NULL);
 }
@@ -203,7 +203,8 @@ static void link_attempts(struct model *m)
         a->job = job_find(m, a->job_key);
         a->board = board_find(m, a->board_name);
         a->due = m->mono + m->farm->lease_term_ms;
-        a->granted_mono = m->mono;
+        a->granted_mono =
+            a->granted_clock ? m->mono - (model_clock(m) - a->granted_clock) : m->mono;
         a->sent = true;
         /* one that is not lost and whose job waits was told to stop before the job was wanted again */
         a->cancel = a->job->state == JOB_CANCELLED ||
@@ -275,10 +276,10 @@ static void judge_audits(struct model *m)
 static void resume_waits(struct model *m)
 {
     VEC_FOREACH (&m->loaded_waiting, j)
-        if ((*j)->retry_left && ((*j)->state == JOB_WANTED || (*j)->state == JOB_FAILED))
+        if ((*j)->retry_clock && ((*j)->state == JOB_WANTED || (*j)->state == JOB_FAILED))
             job_resume_wait(m, *j);
     for (struct track *t = m->tracks; t; t = t->hh.next) {
-        t->wait_due = t->wait_left >= 0 ? m->mono + t->wait_left : 0;
+        t->wait_due = t->wait_clock >= 0 ? model_clock_due(m, t->wait_clock) : 0;
         for (int p = 0; p < PLATFORM_COUNT; p++)
             if (t->slots[p])
                 slot_resume_wait(m, t->slots[p]);
@@ -288,7 +289,7 @@ static void resume_waits(struct model *m)
 static void queue_jobs(struct model *m)
 {
     VEC_FOREACH (&m->loaded_waiting, j)
-        if ((*j)->state == JOB_WANTED && !(*j)->retry_left)
+        if ((*j)->state == JOB_WANTED && !(*j)->retry_clock)
             schedule_add(m, *j);
     vec_free(&m->loaded_waiting);
 }
@@ -303,6 +304,7 @@ static void boards_away(struct model *m)
 
 void model_start(struct model *m)
 {
+    model_clock_start(m);
     link_tracks(m, NULL);
     estimate_start(m);
     link_builds(m);
@@ -337,16 +339,19 @@ void model_on_config(struct model *m, const struct farm *farm)
     plan_all(m);
 }
 
-void waits_due(struct model *m)
+bool waits_due(struct model *m)
 {
+    bool any = false;
     for (struct track *t = m->tracks; t; t = t->hh.next) {
         if (!t->wait_due || t->state != TRACK_WAITING)
             continue;
+        any = true;
         if (t->wait_due <= m->mono)
             model_plan_later(m, t);
         else
-            model_timer(m, model_note_left(m, t, t->wait_due, &t->wait_left));
+            model_timer(m, t->wait_due);
     }
+    return any;
 }
 
 void model_on_timer(struct model *m)
@@ -360,5 +365,5 @@ void model_on_timer(struct model *m)
     publication_timer(m);
     retain_timer(m);
     audit_timer(m);
-    waits_due(m);
+    model_clock_timer(m, waits_due(m));
 }

@@ -8,6 +8,12 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#define CLOCK "clock" /* the setting */
+/* A turn that writes something stores the clock too, if it has gone on by so much. */
+#define CLOCK_STEP_MS 1000
+/* While something waits it is stored so often. */
+#define CLOCK_NOTE_MS 30000
+
 struct model *model_new(const struct farm *farm, const struct model_hooks *hooks)
 {
     struct model *m = xnew(struct model);
@@ -38,25 +44,6 @@ void model_timer(struct model *m, int64_t due)
 {
     if (due < m->next_due)
         m->next_due = due;
-}
-
-/* How much of what is left of a delay may pass before it is stored again: a row for each short one would be many. */
-static int64_t note_after(int64_t left)
-{
-    const int64_t least = (int64_t)5 * 60 * 1000, most = (int64_t)60 * 60 * 1000;
-    int64_t quarter = left / 4;
-    return quarter < least ? least : quarter > most ? most : quarter;
-}
-
-int64_t model_note_left(struct model *m, void *object, int64_t due, int64_t *left)
-{
-    int64_t now_left = due - m->mono;
-    if (*left - now_left >= note_after(*left)) {
-        *left = now_left;
-        model_touch(m, object);
-    }
-    int64_t next = m->mono + note_after(*left) - (*left - now_left);
-    return next < due ? next : due;
 }
 
 int64_t model_next_due(const struct model *m)
@@ -112,6 +99,8 @@ static void free_ended(struct model *m)
     m->ended_attempts.n = 0;
 }
 
+static void clock_store(struct model *m, int64_t step);
+
 void model_turn_end(struct model *m)
 {
     plan_run(m);
@@ -120,6 +109,8 @@ void model_turn_end(struct model *m)
         schedule_run(m);
         plan_run(m);
     }
+    if (m->dirty.n)
+        clock_store(m, CLOCK_STEP_MS);
     encode_dirty(m);
     free_ended(m);
     m->turn = NULL;
@@ -170,6 +161,60 @@ int64_t model_next(struct model *m, const char *name)
     cleanup_free char *text = xasprintf("%" PRId64, next);
     model_set_setting(m, name, text);
     return next;
+}
+
+/* ---- the farm's clock ---- */
+
+int64_t model_clock(const struct model *m)
+{
+    return m->mono + m->clock_ahead;
+}
+
+int64_t model_clock_due(const struct model *m, int64_t clock)
+{
+    int64_t due = clock - m->clock_ahead;
+    return due > 0 ? due : 1;
+}
+
+void model_clock_start(struct model *m)
+{
+    const char *stored = model_setting(m, CLOCK);
+    if (!m->clock_stored)
+        m->clock_stored = stored ? strtoll(stored, NULL, 10) : 1; /* 0 is no moment of it */
+    m->clock_ahead = m->clock_stored - m->mono;
+    model_clock_keep(m);
+}
+
+/* Stores it if it has gone on by `step` since. */
+static void clock_store(struct model *m, int64_t step)
+{
+    int64_t now = model_clock(m);
+    if (now - m->clock_stored < step)
+        return;
+    cleanup_free char *text = xasprintf("%" PRId64, now);
+    model_set_setting(m, CLOCK, text);
+    m->clock_stored = now;
+}
+
+void model_clock_keep(struct model *m)
+{
+    model_timer(m, m->mono + CLOCK_NOTE_MS);
+}
+
+static bool anything_queued(const struct model *m)
+{
+    size_t n = m->stranded.n;
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        n += m->ready[p].n;
+    return n > 0;
+}
+
+void model_clock_timer(struct model *m, bool waits)
+{
+    if (!waits && !m->backing_off.n && !m->behind.n && !m->attempts && !anything_queued(m))
+        return;
+    clock_store(m, CLOCK_NOTE_MS);
+    model_clock_keep(m);
 }
 
 /* ---- objects that are made on first mention ---- */

@@ -6,8 +6,8 @@
 /* ---- load.c ---- */
 /* Takes a loaded object (of the table's struct) over, before model_start. -EINVAL when it makes no sense. */
 int model_add(struct model *m, enum table_id table, void *object);
-/* Tracks whose wait for ancestors is over are planned. */
-void waits_due(struct model *m);
+/* Tracks whose wait for ancestors is over are planned. Returns whether any waits. */
+bool waits_due(struct model *m);
 
 /* ---- source.c ---- */
 /* The source of that URL, made when it is new. */
@@ -176,6 +176,8 @@ void build_sync(struct model *m, struct track *t);
 /* Ends a build. */
 void build_end(struct model *m, struct build *b, enum build_state state, enum reason_code code,
                const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* Whether all that gates it runs, is done or can run now, and its publication does not wait for the registry. */
+bool build_goes_on(const struct model *m, const struct build *b);
 /* Whether its publication runs to its end whatever comes, since its first tag is journalled, or has done so. */
 bool build_past_first_tag(const struct model *m, const struct build *b);
 /* The build is not what is wanted any more: ends it as superseded, for that reason; as published where it is past its

@@ -116,15 +116,9 @@ bool track_under_way(struct model *m, const struct track *t)
         return t->reason.code == REASON_INSPECTING || t->reason.code == REASON_RESOLVING_BASE ||
                t->reason.code == REASON_BASE_BUILDING;
     case TRACK_PUBLISHING:
-        return t->reason.code != REASON_REGISTRY_AWAY;
+        return t->reason.code != REASON_REGISTRY_AWAY && !publish_stuck_behind(m, t);
     case TRACK_BUILDING:
-        VEC_FOREACH (&t->current->jobs, bj) {
-            const struct job *j = (*bj)->job;
-            if ((*bj)->required && j->state == JOB_WANTED &&
-                (j->retry_due || !schedule_can_run(m, j)))
-                return false;
-        }
-        return true;
+        return build_goes_on(m, t->current);
     default:
         return false;
     }
@@ -354,6 +348,8 @@ static void decide(struct model *m, struct track *t)
         return;
     }
     bool can = ready(m, t);
+    if (!can && t->state == TRACK_WAITING)
+        return; /* what it is built on is being found out: a wait goes on */
     if (wait_for_ancestor(m, t, can && needs_work(t)) || !can)
         return;
     build_sync(m, t);

@@ -55,6 +55,8 @@ void plan_publish(struct model *m, struct track *t);
 bool plan_return(struct model *m, struct track *t);
 /* The publication of the track that runs, or NULL. */
 const struct publication *publish_running(struct model *m, const struct track *t);
+/* Whether the track waits for another track's publication, which the registry does not take. */
+bool publish_stuck_behind(struct model *m, const struct track *t);
 /* A publication that runs is told of where the track is at rest otherwise: held, stopped, failed. */
 void plan_show_running(struct model *m, struct track *t);
 /* Plans, once a publication of `t` has ended, who claims tags that it claims and for whom that changes something: those that

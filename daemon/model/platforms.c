@@ -30,23 +30,25 @@ const struct child *slot_kept_child(const struct slot *s)
 
 bool slot_stale(const struct slot *s)
 {
-    return s->stale_left == 0;
+    return s->stale_clock == 0;
 }
 
 void slot_resume_wait(struct model *m, struct slot *s)
 {
-    if (s->stale_left <= 0)
+    if (s->stale_clock <= 0)
         return;
-    s->stale_due = m->mono + s->stale_left;
+    s->stale_due = model_clock_due(m, s->stale_clock);
     vec_push(&m->behind, s);
-    model_timer(m, model_note_left(m, s, s->stale_due, &s->stale_left));
+    model_timer(m, s->stale_due);
+    model_clock_keep(m);
 }
 
 void slot_behind(struct model *m, struct slot *s, bool behind)
 {
-    if (behind == (s->stale_left >= 0))
+    if (behind == (s->stale_clock >= 0))
         return;
-    s->stale_left = behind ? s->t->image->deadline_ms : -1;
+    int64_t deadline = s->t->image->deadline_ms;
+    s->stale_clock = !behind ? -1 : deadline ? model_clock(m) + deadline : 0;
     s->stale_due = 0;
     model_touch(m, s);
     slot_resume_wait(m, s);
@@ -61,10 +63,10 @@ void slot_timer(struct model *m)
             continue;
         if (s->stale_due > m->mono) {
             m->behind.items[kept++] = s;
-            model_timer(m, model_note_left(m, s, s->stale_due, &s->stale_left));
+            model_timer(m, s->stale_due);
             continue;
         }
-        s->stale_left = s->stale_due = 0;
+        s->stale_clock = s->stale_due = 0;
         model_touch(m, s);
     }
     m->behind.n = kept;

@@ -275,6 +275,12 @@ const struct publication *publish_running(struct model *m, const struct track *t
     return p && str_eq(p->track_id, t->id) ? p : NULL;
 }
 
+bool publish_stuck_behind(struct model *m, const struct track *t)
+{
+    const struct publication *p = model_repository(m, t->image->repository)->running;
+    return t->reason.code == REASON_REPOSITORY_BUSY && p && p->error;
+}
+
 void plan_show_running(struct model *m, struct track *t)
 {
     const struct publication *p = publish_running(m, t);

@@ -10,7 +10,7 @@ static bool end_delay(struct model *m, struct job *j)
     if (j->state != JOB_FAILED)
         return job_retry_now(m, j);
     bool waited = j->retry_due || j->memory_above;
-    j->retry_due = j->retry_left = j->memory_above = 0;
+    j->retry_due = j->retry_clock = j->memory_above = 0;
     model_touch(m, j);
     return waited;
 }

@@ -84,14 +84,14 @@ static const struct column track_columns[] = {
     INT(track, superseded),
     INT(track, publication),
     INT(track, build),
-    INT(track, wait_left),
+    INT(track, wait_clock),
     ENUM(track, asked, reason_names),
 };
 static const struct column slot_columns[] = {
     TEXT(slot, track),    TEXT_AS(slot, platform_name, "platform"),
     INT(slot, rebuild),   BOOL(slot, no_cache),
     BOOL(slot, seen),     BOOL(slot, retired),
-    TEXT(slot, last_key), INT(slot, stale_left),
+    TEXT(slot, last_key), INT(slot, stale_clock),
     INT(slot, work_ms),
 };
 static const struct column job_columns[] = {
@@ -119,7 +119,7 @@ static const struct column job_columns[] = {
     INT(job, losses),
     TEXT(job, avoid),
     INT(job, memory_above),
-    INT(job, retry_left),
+    INT(job, retry_clock),
     TEXT(job, manifest_digest),
     TEXT(job, manifest_media_type),
     TEXT(job, config_digest),
@@ -136,6 +136,7 @@ static const struct column job_columns[] = {
     TEXT(job, suspect),
     INT(job, buildah),
     TEXT(job, buildah_for),
+    INT(job, queued_clock),
 };
 static const struct column attempt_columns[] = {
     INT(attempt, id),
@@ -151,6 +152,7 @@ static const struct column attempt_columns[] = {
     INT(attempt, started_at),
     INT(attempt, finished_at),
     INT(attempt, log_size),
+    INT(attempt, granted_clock),
 };
 static const struct column result_columns[] = {
     INT(result, attempt), TEXT(result, job_key),  TEXT(result, timings),

@@ -92,7 +92,7 @@ static void rank(struct model *m, struct job *j)
 {
     const struct track *t = track_find(m, j->track);
     int64_t chain = estimate_chain(m, j);
-    j->order = j->queued_at + CLASS_STEP_MS * (int64_t)j->class;
+    j->order = j->queued_clock + CLASS_STEP_MS * (int64_t)j->class;
     j->order -= (int64_t)((double)CLASS_STEP_MS * (double)chain / (double)(chain + CHAIN_HALF_MS));
     if (t && t->image)
         j->order -= (int64_t)t->image->priority * PRIORITY_MS;
@@ -115,13 +115,25 @@ static void rank_anew(struct model *m)
     }
 }
 
+/* The place of a job that is in a heap has changed. */
+static void rank_again(struct model *m)
+{
+    m->ranked = -1;
+}
+
 void schedule_add(struct model *m, struct job *j)
 {
-    if (j->queued && !j->stranded)
+    if (!j->queued_clock) {
+        j->queued_clock = model_clock(m);
+        model_touch(m, j);
+    }
+    if (j->queued && !j->stranded) { /* it was cancelled meanwhile: its place is another now */
+        rank_again(m);
         return;
+    }
     j->queued = true;
     j->stranded = false;
-    j->queued_at = m->mono;
+    model_clock_keep(m);
     rank(m, j);
     heap_push(&m->ready[j->platform], j);
     m->dispatch = true;

@@ -153,8 +153,8 @@ struct slot {
     bool retired;
     char *last_key; /* of the last success: what "why built" compares with */
     int64_t
-        stale_left; /* milliseconds until its last good child, which an index kept, counts as stale; 0: it
-                           does; -1: nothing older than wanted is kept. Stored at least hourly */
+        stale_clock; /* when its last good child, which an index kept, counts as stale, by the farm's
+                          clock; 0: it does; -1: nothing older than wanted is kept */
     int64_t stale_due; /* live; 0: not waiting */
     int64_t work_ms;   /* milliseconds on a board of ESTIMATE_SPEED; 0: not known */
     /* evaluated by the plan */
@@ -188,9 +188,9 @@ struct track {
     int64_t promoted;   /* id of the build that its hold lets through; 0: none */
     bool retired;       /* by a person: neither built nor an owner of tags */
     int64_t superseded; /* builds superseded in a row */
-    int64_t publication;    /* id of its last verified publication; 0: none */
-    int64_t build;          /* id of its latest build; 0: none */
-    int64_t wait_left;      /* milliseconds that it still waits for ancestors; -1: not waiting */
+    int64_t publication; /* id of its last verified publication; 0: none */
+    int64_t build;       /* id of its latest build; 0: none */
+    int64_t wait_clock; /* when its wait for ancestors ends, by the farm's clock; -1: not waiting */
     enum reason_code asked; /* what a person asked the next build for; REASON_NONE: nothing */
     /* derived */
     const struct farm_image *image; /* NULL: gone from farm.yaml */
@@ -213,7 +213,7 @@ struct track {
     VEC(struct publication *)
     published; /* all that are loaded, abandoned ones too, in their order */
     VEC(struct retention *) places;
-    int64_t wait_due;           /* when the wait for ancestors ends; 0: not waiting */
+    int64_t wait_due;           /* the same, monotonic; 0: not waiting */
     bool out_of_bounds;         /* its version is outside `versions` */
     bool queued;                /* in the model's list of tracks to plan */
     struct repository *turn_in; /* in whose queue it waits for its turn to publish; NULL: in none */
@@ -251,20 +251,20 @@ struct job {
     char *avoid;          /* board of the last failure, avoided while there is another */
     char *suspect;        /* to blame if another board succeeds in this round; NULL: none */
     int64_t memory_above; /* only boards with more than this many bytes; 0: any */
-    int64_t retry_left;   /* milliseconds until it may be tried again; see model_note_left */
+    int64_t retry_clock;  /* when it may be tried again, by the farm's clock; 0: no delay */
     char *manifest_digest, *manifest_media_type, *config_digest, *content_digest;
     int64_t manifest_size;
     char *board; /* that built it, or builds it */
     int64_t wanted_at, started_at, finished_at, duration_ms;
     int64_t attempt; /* id of the last attempt; 0: none */
     enum build_class class;
-    int64_t buildah;   /* the oldest that builds it, as its slots have had it: see struct slot */
-    char *buildah_for; /* NULL: every one does */
+    int64_t buildah;      /* the oldest that builds it, as its slots have had it: see struct slot */
+    char *buildah_for;    /* NULL: every one does */
+    int64_t queued_clock; /* when it was queued, by the farm's clock; 0: it is to be queued anew */
     /* live */
     enum platform platform;
     int64_t retry_due;
-    int64_t queued_at; /* monotonic */
-    int64_t order;     /* its place in the queue: the lowest goes first */
+    int64_t order; /* its place in the queue: the lowest goes first */
     bool queued;
     bool stranded;        /* queued, but no board that is there could run it */
     strvec pins;          /* digests that it needs of registries, where `pins_known` */
@@ -291,15 +291,17 @@ struct attempt {
     char *reason;
     int64_t granted_at, started_at, finished_at;
     int64_t log_size;
+    int64_t granted_clock; /* by the farm's clock */
     /* live */
     struct job *job;
     struct board *board;
-    int64_t due;          /* end of its term */
-    int64_t granted_mono; /* after a restart: when that was */
-    int64_t granted_seq;  /* of the poll that it answered */
-    bool cancel;          /* the board is to be told */
-    bool told;            /* it was */
-    bool sent;            /* the answer that grants it has been written */
+    int64_t due; /* end of its term */
+    int64_t
+        granted_mono; /* the same, monotonic: the time in between without a coordinator left out */
+    int64_t granted_seq; /* of the poll that it answered */
+    bool cancel;         /* the board is to be told */
+    bool told;           /* it was */
+    bool sent;           /* the answer that grants it has been written */
     UT_hash_handle hh;
 };
 
@@ -486,8 +488,11 @@ struct action {
 struct model {
     const struct farm *farm;
     struct model_hooks hooks;
-    int64_t mono, wall; /* of the event being applied */
-    int64_t next_due;   /* when EV_TIMER is wanted next; INT64_MAX: never */
+    int64_t mono, wall;  /* of the event being applied */
+    int64_t clock_ahead; /* the farm's clock less `mono`: see model_clock */
+    int64_t
+        clock_stored; /* the farm's clock as the store has it; in a copy that is to start: as the model had it */
+    int64_t next_due; /* when EV_TIMER is wanted next; INT64_MAX: never */
 
     struct setting *settings;
     struct source *sources;
@@ -541,9 +546,17 @@ void model_touch(struct model *m, void *object);
 void model_plan_later(struct model *m, struct track *t);
 /* Asks for an EV_TIMER no later than `due`. */
 void model_timer(struct model *m, int64_t due);
-/* Of a delay that ends at `due`: stores in `*left`, a member of `object`, what is left of it, whenever a quarter of that or
- * an hour has passed, so that a restart costs no more. Returns when to look again. */
-int64_t model_note_left(struct model *m, void *object, int64_t due, int64_t *left);
+/* The farm's clock: milliseconds that a coordinator has run, ever. Delays and places in the queue are stored as moments
+ * of it, and it goes on after a start from where it was stored last: no number of restarts postpones anything for ever. */
+int64_t model_clock(const struct model *m);
+/* Something waits, or a job runs: until none does the clock is stored every half minute, though nothing else changes. */
+void model_clock_keep(struct model *m);
+/* When `clock`, a moment of the farm's clock, is or was: monotonic, at least 1. */
+int64_t model_clock_due(const struct model *m, int64_t clock);
+/* After the settings are loaded: the clock goes on. */
+void model_clock_start(struct model *m);
+/* The timer fired: stores the clock if `waits`, or anything else waits still. */
+void model_clock_timer(struct model *m, bool waits);
 /* Appends an effect and returns it, to be filled in. */
 struct effect *model_effect(struct model *m, enum effect_kind kind);
 /* The next number of the counter `name`, from 1, stored. */

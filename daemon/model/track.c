@@ -80,7 +80,7 @@ static struct slot *slot_get(struct model *m, struct track *t, enum platform p)
     s->track = xstrdup(t->id);
     s->platform_name = xstrdup(platform_info(p)->name);
     s->platform = p;
-    s->stale_left = -1;
+    s->stale_clock = -1;
     s->t = t;
     t->slots[p] = s;
     model_touch(m, s);

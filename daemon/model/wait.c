@@ -1,15 +1,23 @@
 /* Waiting for ancestors (design rule 6): what needs to be built waits while something that it is built on, however
- * indirectly, is under way and may still change it; so a diamond is built once. At most an hour, and not for what is
- * blocked, failed, held, backing off or without a board: that is under way no more.
+ * indirectly, is under way and may still change it; so a diamond is built once. At most an hour, counted from its first
+ * wait until it is at rest again, and not for what is blocked, failed, held, backing off or without a board: that is
+ * under way no more.
  *
- * Between the two there may be tracks that are published as they should be, and will follow when their base has moved;
- * through any other state nothing comes. */
+ * Between the two there may be tracks that are built again when their base has moved: published as they should be, failed,
+ * cancelled or backing off. Through any other state nothing comes. */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
 #define ANCESTOR_WAIT_MS ((int64_t)60 * 60 * 1000)
 
-/* The first ancestor that `is` true of, or NULL; the walk goes on through tracks that are published. */
+/* Whether a base that moves makes the track be built, though nothing of it is under way. */
+static bool follows(const struct track *t)
+{
+    return t->state == TRACK_PUBLISHED || t->state == TRACK_FAILED || t->state == TRACK_CANCELLED ||
+           t->state == TRACK_BUILDING;
+}
+
+/* The first ancestor that `is` true of, or NULL; the walk goes on through tracks that follow. */
 static struct track *find_above(struct model *m, struct track *t, bool (*is)(const struct track *))
 {
     t->mark = m->visit;
@@ -20,7 +28,7 @@ static struct track *find_above(struct model *m, struct track *t, bool (*is)(con
                 continue;
             if (is(c))
                 return c;
-            if (c->state == TRACK_PUBLISHED && (found = find_above(m, c, is)))
+            if (follows(c) && (found = find_above(m, c, is)))
                 return found;
         }
     return NULL;
@@ -59,15 +67,15 @@ void wait_over(struct model *m, struct track *ancestor)
 
 void wait_forget(struct model *m, struct track *t)
 {
-    if (t->wait_left != -1)
+    if (t->wait_clock != -1)
         model_touch(m, t);
-    t->wait_left = -1;
+    t->wait_clock = -1;
     t->wait_due = 0;
 }
 
 bool wait_for_ancestor(struct model *m, struct track *t, bool needs_work)
 {
-    if (!needs_work && t->wait_left == -1)
+    if (!needs_work && t->wait_clock == -1)
         return false;
     m->visit++;
     struct track *ancestor = find_above(m, t, is_under_way);
@@ -75,16 +83,17 @@ bool wait_for_ancestor(struct model *m, struct track *t, bool needs_work)
         wait_forget(m, t);
         return false;
     }
-    if (!t->wait_due) {
-        t->wait_left = t->wait_left >= 0 ? t->wait_left : ANCESTOR_WAIT_MS;
-        t->wait_due = m->mono + t->wait_left;
+    if (t->wait_clock < 0) {
+        t->wait_clock = model_clock(m) + ANCESTOR_WAIT_MS;
         model_touch(m, t);
     }
+    t->wait_due = model_clock_due(m, t->wait_clock);
     /* also where nothing is to be built, or the wait is over: it ends with the ancestors */
     wait_for(t, ancestor);
     if (!needs_work || t->wait_due <= m->mono)
         return false;
-    model_timer(m, model_note_left(m, t, t->wait_due, &t->wait_left));
+    model_timer(m, t->wait_due);
+    model_clock_keep(m);
     track_state_set(m, t, TRACK_WAITING, REASON_BASE_BUILDING, "base %s is under way",
                     ancestor->id);
     return true;

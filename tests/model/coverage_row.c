@@ -86,7 +86,7 @@ void coverage_row(const struct change *old, const struct change *now)
         became(old, now, "abandoned", COVERED_ABANDONED);
         return;
     case TABLE_TRACK:
-        if (old && row_int(old, "wait_left") < 0 && row_int(now, "wait_left") >= 0)
+        if (old && row_int(old, "wait_clock") < 0 && row_int(now, "wait_clock") >= 0)
             covered(COVERED_SEEN_ANCESTOR);
         return;
     case TABLE_BOARD:

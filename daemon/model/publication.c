@@ -212,12 +212,22 @@ static enum publish_step step_of(const struct publication *p)
     }
 }
 
+/* The first tag's PUT is journalled before it starts. From here the publication runs to its end, and newer inputs need not
+ * wait for it any more. */
+static void begin_tags(struct model *m, struct publication *p)
+{
+    move(m, p, PUBLICATION_TAGS);
+    struct track *t = track_find(m, p->track_id);
+    if (t)
+        model_plan_later(m, t);
+}
+
 void publication_go_on(struct model *m, struct publication *p)
 {
     if (p->asked || p->retry_due)
         return;
     if (p->state == PUBLICATION_INDEX)
-        move(m, p, PUBLICATION_TAGS); /* the first tag's PUT is journalled before it starts */
+        begin_tags(m, p);
     p->asked = true;
     struct effect *e = model_effect(m, EFFECT_PUBLISH);
     e->publication = p->id;

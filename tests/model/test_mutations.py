@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get("SHEAF_BUILD", os.path.join(ROOT, "build", "gcc"))
 TARGET = "tests/model/model-histories"
-HISTORIES = 30000
+HISTORIES = 120000  # at most, of each
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -36,7 +36,7 @@ def mutations():
         return [Mutation(part.strip("\n")) for part in re.split(r"(?m)^== ", f.read())[1:]]
 
 
-def run(command, cwd, seconds=300):
+def run(command, cwd, seconds=600):
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=seconds)
     return done.returncode, done.stdout + done.stderr
 

@@ -1,5 +1,6 @@
 /* What random histories (tests/model) have found, in short. */
 #include "common/digest.h"
+#include "daemon/model/objects.h"
 #include "tests/lib/model_world.h"
 
 #define SOURCE "https://git.test/a.git"
@@ -57,6 +58,35 @@ static void test_newer_inputs_follow_a_build_that_was_let_finish(void **state)
     wire_poll_response_done(&got);
     assert_int_equal(world_settle(&w, NULL), 1); /* c4 */
     assert_string_equal(world_track_state(&w, TRACK), "published");
+    world_done(&w);
+}
+
+/* They need not wait for its last tag. */
+static void test_newer_inputs_follow_from_the_first_tag_on(void **state)
+{
+    struct world w;
+    one_image(&w);
+    push(&w, "c1");
+    push(&w, "c2");
+    push(&w, "c3");
+    struct wire_poll_response got = world_poll(&w, "one");
+    push(&w, "c4");
+    int64_t third = track_find(w.m, TRACK)->build;
+    world_succeed(&w, &got.leases.items[0], "x");
+    wire_poll_response_done(&got);
+    world_retain(&w);
+    for (struct effect e = take_step(&w);; e = take_step(&w)) {
+        if (e.step == PUBLISH_TAG) {
+            effect_done(&e);
+            break;
+        }
+        assert_int_equal(track_find(w.m, TRACK)->build, third);
+        world_begin(&w, 1);
+        model_on_publication_step(w.m, e.publication, e.step, NULL);
+        world_end(&w);
+        effect_done(&e);
+    }
+    assert_int_not_equal(track_find(w.m, TRACK)->build, third);
     world_done(&w);
 }
 
@@ -268,6 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_newer_inputs_follow_a_build_that_was_let_finish),
+        cmocka_unit_test(test_newer_inputs_follow_from_the_first_tag_on),
         cmocka_unit_test(test_a_tag_read_back_as_something_else_is_put_again),
         cmocka_unit_test(test_a_cancelled_build_is_not_published),
         cmocka_unit_test(test_a_ref_that_comes_back_is_built),

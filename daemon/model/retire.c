@@ -3,9 +3,17 @@
  * A retired track is not built and owns no tags: a tag that others claim goes to the next of them, the others stay where
  * they are. A retired platform is left out of the track's next index. Waking undoes either, and makes a dormant track
  * one that is kept in date. */
+#include "daemon/model/audit.h"
 #include "daemon/model/command.h"
 
 #include <errno.h>
+
+/* What may be published is another, and so is which tags are anybody's, to be watched. */
+static void reconsider(struct model *m, struct track *t)
+{
+    publication_reconsider(m, t->image->repository);
+    audit_judge(m, model_repository(m, t->image->repository));
+}
 
 static bool offered(const struct track *t, int p)
 {
@@ -28,7 +36,7 @@ static int retire_platform(struct model *m, struct track *t, enum platform p,
                        s->platform_name, t->id);
     s->retired = true;
     model_touch(m, s);
-    publication_reconsider(m, t->image->repository);
+    reconsider(m, t);
     answer_set(a, true, "%s is built for %s no more, and its next index is without it", t->id,
                s->platform_name);
     return 0;
@@ -49,7 +57,7 @@ int command_retire(struct model *m, struct track *t, const struct command *c,
     }
     t->retired = true;
     model_touch(m, t);
-    publication_reconsider(m, t->image->repository);
+    reconsider(m, t);
     answer_set(a, true,
                "%s is built no more and owns no tags: they stay where they are until another "
                "track takes them",
@@ -92,7 +100,7 @@ int command_wake(struct model *m, struct track *t, const struct command *c,
     }
     t->dormant = t->retired = false;
     model_touch(m, t);
-    publication_reconsider(m, t->image->repository);
+    reconsider(m, t);
     if (t->deleted)
         answer_set(a, true, "%s owns its tags again; its ref %s is gone upstream", t->id,
                    t->ref_name);

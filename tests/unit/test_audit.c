@@ -386,6 +386,19 @@ static void test_a_retired_platforms_tag_is_nobodys(void **state)
     world_done(&w);
 }
 
+/* What was found of a retired track's tags is said no more, since nobody would do anything about it. */
+static void test_a_retired_tracks_tag_is_nobodys(void **state)
+{
+    struct world w;
+    begin(&w);
+    start(&w);
+    audit(&w, "latest", older(&w));
+    assert_true(world_attention(&w, "tag-moved"));
+    world_do(&w, &(struct command){.verb = COMMAND_RETIRE, .track = TRACK});
+    assert_false(world_attention(&w, "tag-moved"));
+    world_done(&w);
+}
+
 /* So does a tag that no template of farm.yaml gives any more, until one does. */
 static void test_a_tag_without_a_template_is_nobodys(void **state)
 {
@@ -432,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),
         cmocka_unit_test(test_a_place_that_was_moved_is_brought_about_again),
         cmocka_unit_test(test_a_retired_platforms_tag_is_nobodys),
+        cmocka_unit_test(test_a_retired_tracks_tag_is_nobodys),
         cmocka_unit_test(test_a_tag_without_a_template_is_nobodys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

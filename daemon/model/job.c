@@ -137,9 +137,6 @@ void job_want(struct model *m, struct job *j, enum build_class class)
     j->retry_due = j->retry_clock = 0;
     j->wanted_at = m->wall;
     j->queued_clock = 0;
-    /* What was lost before it could be told to stop is what is wanted again. */
-    if (j->live && j->live->state == ATTEMPT_LOST)
-        j->live->cancel = j->live->told = false;
     job_move(m, j, JOB_WANTED);
     schedule_add(m, j);
 }
@@ -153,6 +150,7 @@ void job_cancel(struct model *m, struct job *j, bool by_person)
     if (!a)
         return;
     a->cancel = true;
+    model_touch(m, a);
     if (a->board)
         board_answer_poll(m, a->board);
 }

@@ -206,9 +206,6 @@ static void link_attempts(struct model *m)
         a->granted_mono =
             a->granted_clock ? m->mono - (model_clock(m) - a->granted_clock) : m->mono;
         a->sent = true;
-        /* one that is not lost and whose job waits was told to stop before the job was wanted again */
-        a->cancel = a->job->state == JOB_CANCELLED ||
-                    (a->job->state == JOB_WANTED && a->state != ATTEMPT_LOST);
         model_timer(m, a->due);
         if (a->job->attempt == a->id)
             a->job->live = a;

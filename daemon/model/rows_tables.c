@@ -153,6 +153,7 @@ static const struct column attempt_columns[] = {
     INT(attempt, finished_at),
     INT(attempt, log_size),
     INT(attempt, granted_clock),
+    BOOL(attempt, cancel),
 };
 static const struct column result_columns[] = {
     INT(result, attempt), TEXT(result, job_key),  TEXT(result, timings),

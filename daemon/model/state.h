@@ -292,6 +292,7 @@ struct attempt {
     int64_t granted_at, started_at, finished_at;
     int64_t log_size;
     int64_t granted_clock; /* by the farm's clock */
+    bool cancel;           /* the board is to be told to stop it */
     /* live */
     struct job *job;
     struct board *board;
@@ -299,7 +300,6 @@ struct attempt {
     int64_t
         granted_mono; /* the same, monotonic: the time in between without a coordinator left out */
     int64_t granted_seq; /* of the poll that it answered */
-    bool cancel;         /* the board is to be told */
     bool told;           /* it was */
     bool sent;           /* the answer that grants it has been written */
     UT_hash_handle hh;

@@ -58,16 +58,23 @@ static const struct track *going_on_above(struct sim *s, struct track *t)
     return NULL;
 }
 
+/* Tracks that share a key share its job: it is enough that one of them waits for nothing. */
 static void inv08_ancestors_at_rest(struct sim *s, const struct job *j)
 {
-    struct track *t = track_find(s->m, j->track);
-    if (!t || j->state == JOB_CANCELLED || (t->wait_due && t->wait_due <= s->m->mono))
-        return;
-    s->m->visit++;
-    const struct track *above = going_on_above(s, t);
+    const struct track *above = NULL, *below = NULL;
+    VEC_FOREACH (&j->builds, b) {
+        struct track *t = (*b)->track;
+        if (!t || t->current != *b)
+            continue;
+        s->m->visit++;
+        below = t;
+        above = going_on_above(s, t);
+        if (!above || (t->wait_due && t->wait_due <= s->m->mono))
+            return;
+    }
     if (above)
-        sim_fail(s, __func__, "%s is built while its base %s is under way (%s)", t->id, above->id,
-                 above->reason.text ? above->reason.text : "");
+        sim_fail(s, __func__, "%s is built while its base %s is under way (%s)", below->id,
+                 above->id, above->reason.text ? above->reason.text : "");
 }
 
 /* What the job's board is told to pull. */

@@ -258,10 +258,10 @@ def what_if(question):
     def build(track, wave, text, job):
         return {"track": track, "image": track.split("@")[0], "wave": wave, "class": "source", "why": reason("input-changed", text),
                 "state": "published" if job["board"] else "waiting", "made_ms": 0,
-                "jobs": [{"platform": "linux/arm64", "required": True, "job": "sha256:00", "done_before": False, **job}]}
+                "jobs": [{"platform": "linux/arm64", "required": True, "job": "sha256:00", "done_before": False, "stale_ms": None, **job}]}
     return {
         "question": {"event": question["event"], "source": question.get("source"), "refs": ["refs/heads/master"],
-                     "paths": question.get("paths", []), "reference": question.get("reference"), "board": question.get("board")},
+                     "commit": question.get("commit"), "paths": question.get("paths", []), "reference": question.get("reference"), "board": question.get("board")},
         "under_way": 1, "rest_ms": 5000, "jobs": 1, "work_ms": 200000, "duration_ms": 200000, "too_much": False,
         "builds": [build("alpine@v3.19", 1, "its files changed", {"board": "pi-1", "begins_ms": 0, "ends_ms": 200000, "reason": None}),
                    build("tool@master", 2, "base alpine:3.19 has new content",
@@ -269,7 +269,7 @@ def what_if(question):
         "tags": [{"repository": "r/alpine", "tag": "3.19", "track": "alpine@v3.19", "was": "alpine@v3.19", "moves": True}],
         "tracks": [{"track": "tool@master", "before": {"state": "published", "reason": None},
                     "after": {"state": "building", "reason": reason("no-board", "no board offers linux/arm64")}, "conflict": None}],
-        "unserved": [], "interrupted": [], "images": {"added": [], "removed": [], "changed": []}, "notes": ["nothing is known of it"]}
+        "unserved": [], "interrupted": [], "delayed": [], "remaining": [], "images": {"added": [], "removed": [], "changed": []}, "notes": ["nothing is known of it"]}
 
 
 class Tcp(socketserver.ThreadingTCPServer):

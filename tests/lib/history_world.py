@@ -153,9 +153,7 @@ class World:
         for id, track in self.sheafd.tracks().items():
             self.touch(id)
             undo = {"held": "release", "retired": "wake", "cancelled": "retry"}.get(track["state"])
-            if track["held"]:
-                undo = "release"
-            if undo:
+            for undo in dict.fromkeys(["release"] * track["held"] + [undo] * bool(undo)):
                 print(f"{undo} {id}:", self.sheafd.ctl(undo, id, check=False).stdout.strip(), flush=True)
 
     def touch(self, track):
@@ -264,7 +262,8 @@ class World:
         """Invariant 1, of a stopped coordinator's store: the PUTs of a tag have generations that do not fall. A digest
         may have been published more than once."""
         with contextlib.closing(sqlite3.connect(os.path.join(self.sheafd.state, "sheaf.db"))) as db:
-            rows = db.execute("SELECT repository, digest, generation FROM publication").fetchall()
+            rows = db.execute("SELECT repository, digest, generation FROM publication UNION ALL "
+                              "SELECT repository, digest, generation FROM past_publication").fetchall()
         known, last = {}, {}
         for repository, digest, generation in rows:
             known.setdefault((repository.rpartition("/")[2], digest), []).append(generation)

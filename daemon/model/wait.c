@@ -1,7 +1,7 @@
 /* Waiting for ancestors (design rule 6): what needs to be built waits while something that it is built on, however
  * indirectly, is under way and may still change it; so a diamond is built once. At most an hour, counted from its first
- * wait until it is at rest again, and not for what is blocked, failed, held, backing off or without a board: that is
- * under way no more.
+ * wait until nothing of the kind is under way, and not for what is blocked, failed, held, backing off or without a board:
+ * that is under way no more.
  *
  * Between the two there may be tracks that are built again when their base has moved: published as they should be, failed,
  * cancelled or backing off. Through any other state nothing comes. */

@@ -45,13 +45,14 @@ static void park(struct coordinator *c, struct http_call *call)
     http_call_on_gone(call, on_parked_gone, p);
 }
 
-/* Each handler may park its reader again, which is not to be met again in this round. */
+/* Once what they wait for is there, or will not be: no handler waits again. Those that have not had their turn stay in the
+ * list, since their clients may still go away. */
 static void unpark(struct coordinator *c, const char *error)
 {
-    struct parked_call *p = steal_ptr(c->parked), *next;
-    for (; p; p = next) {
-        next = p->next;
+    while (c->parked) {
+        struct parked_call *p = c->parked;
         struct http_call *call = p->call;
+        c->parked = p->next;
         free(p);
         http_call_on_gone(call, NULL, NULL);
         if (error)

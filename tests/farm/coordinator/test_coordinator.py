@@ -168,11 +168,14 @@ def test_no_room(farm):
     assert board["state"] == "online" and len(board["running"]) == 1 and board["disk_free"], board
     job, = seen[4]["builds"][0]["jobs"]
     assert job["state"] == "running" and "line 2" in sheafd.job_log(job["job"])
+    sheafd.reload()
     time.sleep(25)
+    assert "reloaded" not in sheafd.process.output(), "that is an event, too"
     assert sheafd.get("/v1/tracks") == seen[1] and sheafd.get("/v1/status")["stalled"]
     disk.empty()
     sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 30, "room again")
     sheafd.wait(lambda: sheafd.track("app")["hold"], 30, "the hold to be seen")
+    assert "reloaded" in sheafd.process.output()
     sheafd.ctl("release", "app")
     sheafd.wait_idle(200)
     assert sheafd.track("app")["state"] == "published" and registry.digest("osf/app", "latest")

@@ -48,3 +48,5 @@ void check_idempotent(struct sim *s, const struct command *c);
 uint64_t check_rows_written(const struct sim *s);
 /* The farm is at rest. */
 void check_rest(struct sim *s);
+/* 11: whether something is still said to be away, `ms` of the clock after all is there again: not for long. */
+bool inv11_away_ends(struct sim *s, int64_t ms);

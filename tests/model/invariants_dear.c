@@ -4,6 +4,9 @@
 
 #include <inttypes.h>
 
+/* The longest back-off, and something for what follows when it ends. */
+#define AWAY_ENDS_MS 420000
+
 /* ---- 12 ---- */
 
 struct stood {
@@ -121,27 +124,80 @@ void check_collected(struct sim *s)
 
 /* ---- 11 ---- */
 
-static bool at_rest(const struct track *t)
+/* Every board is there and idle: who waits for one waits for one that takes nothing. */
+static bool a_board_takes_nothing(const struct model *m)
+{
+    for (const struct board *b = m->boards; b; b = b->hh.next)
+        if (b->state != BOARD_ONLINE)
+            return true;
+    return false;
+}
+
+static bool at_rest(const struct model *m, const struct track *t)
 {
     switch (t->state) {
     case TRACK_UNKNOWN:
         return !t->image;
     case TRACK_WAITING:
-        return t->reason.code == REASON_REGISTRY_AWAY || t->reason.code == REASON_SOURCE_AWAY;
-    case TRACK_BUILDING:
-        return t->reason.code == REASON_NO_BOARD || t->reason.code == REASON_BACKING_OFF ||
-               t->reason.code == REASON_BOARDS_BUSY;
     case TRACK_PUBLISHING:
-        return t->reason.code == REASON_REGISTRY_AWAY;
+        return false;
+    case TRACK_BUILDING:
+        return t->reason.code == REASON_NO_BOARD ||
+               (t->reason.code == REASON_BOARDS_BUSY && a_board_takes_nothing(m));
     default:
         return true;
     }
 }
 
+static bool says_away(const struct reason *r)
+{
+    return r->code == REASON_REGISTRY_AWAY || r->code == REASON_SOURCE_AWAY;
+}
+
+static const char *track_that_says_away(const struct model *m)
+{
+    for (const struct track *t = m->tracks; t; t = t->hh.next) {
+        if (says_away(&t->reason))
+            return t->reason.text;
+        for (int p = 0; !t->stopped && p < PLATFORM_COUNT; p++)
+            if (t->slots[p] && says_away(&t->slots[p]->reason))
+                return t->slots[p]->reason.text;
+    }
+    return NULL;
+}
+
+/* What the model says to be away; a base that was deleted is gone, and one that nobody names is not looked at. */
+static const char *said_to_be_away(const struct model *m)
+{
+    for (const struct source *o = m->sources; o; o = o->hh.next)
+        if (o->error &&
+            !strstr(o->error, "no refs")) /* where there were some: nothing is believed */
+            return o->error;
+    for (const struct base *b = m->bases; b; b = b->hh.next)
+        if (b->error && !b->gone && b->dependents.n)
+            return b->error;
+    for (const struct publication *p = m->publications; p; p = p->hh.next)
+        if (p->state < PUBLICATION_VERIFIED && p->error)
+            return p->error;
+    for (const struct retention *r = m->places; r; r = r->hh.next)
+        if (r->error && r->wanted)
+            return r->error;
+    return track_that_says_away(m);
+}
+
+bool inv11_away_ends(struct sim *s, int64_t ms)
+{
+    const char *what = said_to_be_away(s->m);
+    if (what && ms > AWAY_ENDS_MS)
+        sim_fail(s, __func__, "nothing is away for %" PRId64 " s, and still it is said: %s",
+                 ms / 1000, what);
+    return what;
+}
+
 void inv11_every_track_says(struct sim *s)
 {
     for (const struct track *t = s->m->tracks; t; t = t->hh.next) {
-        if (!at_rest(t))
+        if (!at_rest(s->m, t))
             sim_fail(s, __func__, "%s is %s (%s: %s) while nothing happens", t->id,
                      track_state_names[t->state], reason_names[t->reason.code],
                      t->reason.text ? t->reason.text : "");

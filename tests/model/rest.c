@@ -21,6 +21,7 @@ static void adopt_all(struct sim *s)
 static void end_faults(struct sim *s)
 {
     s->calm = true;
+    s->calm_at = s->now;
     s->commit_slow = 0;
     sim_stall(s, false);
     sim_pass(s);
@@ -91,7 +92,8 @@ bool settle(struct sim *s)
 {
     for (unsigned idle = 0, n = 0; n < ROUNDS; n++) {
         idle = go_on(s) ? 0 : idle + 1;
-        if (idle >= 2 && !something_waits(s))
+        bool away = inv11_away_ends(s, s->now - s->calm_at);
+        if (idle >= 2 && !away && !something_waits(s))
             return true;
         if (idle >= 2)
             sim_advance(s, n < ROUNDS / 4 ? 20000 : 330000); /* back-offs end */

@@ -107,8 +107,9 @@ struct sim {
     struct board_sim board[MAX_BOARDS];
     VEC(struct op) ops;
     VEC(struct rpc) rpcs;
-    bool calm;      /* coming to rest: every job succeeds */
-    bool strangers; /* somebody has moved a tag by hand */
+    bool calm;       /* coming to rest: every job succeeds */
+    int64_t calm_at; /* since when */
+    bool strangers;  /* somebody has moved a tag by hand */
 
     struct checker *check;
     uint64_t trace;  /* of what was decided */

@@ -215,7 +215,12 @@ int registry_wait(struct registry_op *op, struct registry_result *ret_result, st
             registry_op_cancel(op);
         uv_run(http_client_loop(client), UV_RUN_ONCE);
     }
-    if (waiter->err.code == 0 && ret_result)
+    if (waiter->err.code) {
+        bool unknown = waiter->result.unknown;
+        registry_result_done(&waiter->result);
+        waiter->result.unknown = unknown;
+    }
+    if (ret_result)
         *ret_result = waiter->result;
     else
         registry_result_done(&waiter->result);

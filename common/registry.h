@@ -65,6 +65,9 @@ struct registry_result {
     strvec tags;
     bool existed; /* it was there already, nothing was sent */
     bool mounted; /* the registry took it from the other repository */
+    /* Of a manifest's PUT that failed: it was sent, and may have been, or may still be, carried out, since what came was no
+     * answer of the registry's that it refuses (a broken connection, a time-out, 408, any 5xx). */
+    bool unknown;
 };
 
 /* Frees what a result owns; leaves it empty. */
@@ -79,7 +82,8 @@ void registry_op_cancel(struct registry_op *op);
 /* For an operation whose push or pull function answered -EAGAIN: asks it again, from the loop. */
 void registry_op_resume(struct registry_op *op);
 /* Runs the loop until an operation that was started with `done` NULL is over. For programs that run no
- * loop of their own (http_sync's client). *ret_result (NULL: not wanted) is the caller's on success. */
+ * loop of their own (http_sync's client). *ret_result (NULL: not wanted) is the caller's on success; of a failure it holds
+ * what is said of failures, and owns nothing. */
 int registry_wait(struct registry_op *op, struct registry_result *ret_result, struct err *err);
 
 /* Asks whether there is a registry and whether it takes our credentials (GET /v2/). */
@@ -102,8 +106,7 @@ struct registry_put {
     const char *media_type;
     const void *body;
     size_t size;
-    /* One PUT, never repeated: for who must know about each that went out. A time-out or a reset
-     * (-ETIMEDOUT, -ECONNRESET) then leaves the outcome unknown. */
+    /* One PUT, never repeated: for who must know about each that went out (`unknown` in the result). */
     bool once;
     bool looked; /* the caller knows that it is not there: no HEAD */
 };

@@ -170,10 +170,21 @@ static void put_free(struct registry_op *op)
     free(put);
 }
 
+/* Whether a PUT that failed has never begun, or was refused by who would carry it out. Behind a proxy a registry may go
+ * on with what was answered in its place; and one in trouble may have stored it before it said so. */
+static bool put_is_refused(const struct http_response *response, const struct err *err)
+{
+    if (err)
+        return err->code == -ECONNREFUSED || err->code == -EHOSTUNREACH ||
+               err->code == -EKEYREJECTED || err->code == -EINVAL;
+    return response->status < 500 && response->status != 408;
+}
+
 static void after_put(struct registry_op *op, struct http_response *response, const struct err *err)
 {
     const char *said;
     if (err || !http_response_ok(response)) {
+        op->result.unknown = !put_is_refused(response, err);
         op_fail_answer(op, response, err);
         return;
     }

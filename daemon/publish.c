@@ -10,8 +10,8 @@
  *
  * Failure modes: the registry is away or refuses (tried again by the model); a child is not there; a tag is
  * foreign. All parts are waited for before the step is said to have failed, with what tags were moved all the same.
- * A tag's PUT whose outcome is not known has its time limit waited out, so that it cannot land after a later
- * generation's; the model then reads back. So has one that an earlier coordinator may have sent before it ended. */
+ * A tag's PUT whose outcome is not known (it broke off, or was answered with 5xx: the registry may have stored it, or may
+ * do so late) has its time limit waited out, so that it cannot land after a later generation's; the model then reads back. So has one that an earlier coordinator may have sent before it ended. */
 #include "daemon/publish.h"
 
 #include "common/clock.h"
@@ -292,7 +292,8 @@ static void on_index(void *arg, struct registry_result *result, const struct err
         succeed(arg);
 }
 
-/* Under its retention tag, so that no registry collects it before the first tag names it. */
+/* Under its retention tag, so that no registry collects it before the first tag names it. Once: of one that failed the model
+ * knows that it may still land (retain_index_end). */
 static void put_index(struct part *part)
 {
     struct step *s = part->s;
@@ -301,32 +302,26 @@ static void put_index(struct part *part)
                                                              : s->effect.digest,
                                .media_type = s->effect.media_type,
                                .body = s->effect.bytes,
-                               .size = strlen(s->effect.bytes)};
+                               .size = strlen(s->effect.bytes),
+                               .once = true};
     part->op = registry_manifest_put(s->registry, &put, on_index, part);
 }
 
 /* ---- a tag ---- */
 
-/* Whether the registry may still do what it was asked: it did not answer, or a proxy did in its place. */
-static bool is_unknown(const struct err *err)
-{
-    return err->code == -ETIMEDOUT || err->code == -ECONNRESET || err->code == -ECANCELED;
-}
-
 static void on_tag_put(void *arg, struct registry_result *result, const struct err *err)
 {
     struct part *part = arg;
-    (void)result;
     if (!err) {
         succeed(part);
         return;
     }
+    if (result->unknown || err->code == -ECANCELED)
+        part->s->not_before = clock_mono_ms() + part->s->p->limit_ms;
     if (err->code == -ENODATA && part->s->effect.kind == EFFECT_RETAIN) {
         fail(part, PUBLISH_MISSING, err->text);
         return;
     }
-    if (is_unknown(err))
-        part->s->not_before = clock_mono_ms() + part->s->p->limit_ms;
     fail_away(part, err);
 }
 

@@ -14,14 +14,14 @@ class Server(ThreadingHTTPServer):
 
 
 class RegistryProxy:
-    """`host` stands for the registry; a request that is caught waits until `release`, and is never answered. It may
-    then be delivered all the same, with `late`."""
+    """`host` stands for the registry; a request that is caught waits until `release`, and is never answered, or, with
+    `status`, at once with that. It may then be delivered all the same, with `late`."""
 
     def __init__(self, registry):
         self.registry, self.lock = registry, threading.Lock()
         self.begin, self.left, self.forward = None, 0, False
         self.caught, self.go = threading.Event(), threading.Event()
-        self.what, self.seen, self.late = None, 0, False
+        self.what, self.seen, self.late, self.status = None, 0, False, None
         self.delivered = threading.Event()
         self.tag_puts = []  # (repository, tag, body), as the registry took them
         proxy = self
@@ -112,6 +112,12 @@ class RequestHandler(BaseHTTPRequestHandler):
             self.note(body, status)
         if caught:
             self.owner.caught.set()
+            if self.owner.status:
+                self.send_response(self.owner.status)
+                self.send_header("Content-Length", "0")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.flush()
             self.owner.go.wait(300)
             if self.owner.late:
                 self.note(body, self.ask(body)[0])

@@ -187,6 +187,24 @@ def test_put_once_is_one_put(fake, client):
     assert fake.count("PUT") == 1
 
 
+# Whatever is not a refusal may have been carried out, or may still be.
+@pytest.mark.parametrize("how, unknown", [
+    ({"status": 500}, True), ({"status": 502}, True), ({"status": 503}, True), ({"status": 504}, True),
+    ({"status": 503, "headers": {"Retry-After": "5"}}, True), ({"status": 408}, True), ({"drop": True}, True),
+    ({"status": 429}, False), ({"status": 400}, False), ({"status": 404}, False), ({"status": 403}, False)])
+def test_a_put_whose_outcome_is_not_known(fake, client, how, unknown):
+    fake.fault("PUT", "manifests", **how)
+    assert client(fake.host)("put", "a/b", "1", MANIFEST, TEXT, True)["unknown"] == unknown
+    assert fake.count("PUT") == 1
+
+
+def test_a_put_that_never_began_is_known(fake, client):
+    fake.fault("HEAD", "manifests", times=9, status=503)
+    assert not client(fake.host)("put", "a/b", "1", MANIFEST, TEXT, True)["unknown"]
+    fake.close()
+    assert not client(fake.host)("put", "a/b", "1", MANIFEST, TEXT, True)["unknown"]
+
+
 def test_old_registry_says_no_digest(fake, client):
     fake.digest_headers = False
     tool = client(fake.host)

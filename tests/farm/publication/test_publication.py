@@ -118,6 +118,24 @@ def test_a_put_that_lands_after_the_restart(farm):
     world.check_published()
 
 
+@pytest.mark.timeout(300)
+def test_a_put_that_lands_after_503(farm):
+    """A registry in trouble answers 503, and stores the tag all the same, when the next version has long been pushed."""
+    world = World(farm, limit="15s")
+    sheafd, proxy = world.sheafd, world.proxy
+    proxy.late, proxy.status = True, 503
+    proxy.catch(1, "PUT /v2/osf/app/manifests/latest$")
+    world.push(1)
+    sheafd.poll(world.app)
+    sheafd.wait(proxy.caught.is_set, 120, "the PUT of latest")
+    threading.Timer(12, proxy.release).start()
+    world.push(2)
+    sheafd.poll(world.app)
+    sheafd.wait(proxy.delivered.is_set, 30, "the late PUT")
+    sheafd.wait_idle(120)
+    world.check_published()
+
+
 @pytest.mark.timeout(600)
 def test_a_retention_that_lands_after_the_restart(farm):
     """A child was to be kept when the coordinator was killed; the PUT arrives when that child is needed no more."""

@@ -13,10 +13,15 @@
  * followed at once but at the second sighting. */
 #define MOVED_MAX 1000
 
+/* What git is asked of a moved ref, one after the other: whether it descends from what counts; if not, from where it
+ * was seen last; if so, whether it is below what counts. */
+enum question { DESCENDS, FOLLOWS, LAGS };
+
 /* One ref of a listing. */
 struct listed {
     char *name, *commit;
-    bool moved, descends;
+    bool moved, descends, follows;
+    enum question next;
 };
 
 struct sighting {
@@ -74,7 +79,10 @@ static void report(struct sighting *s)
     struct mirror *mr = s->mr;
     VEC(struct seen_ref) seen = {0};
     VEC_FOREACH (&s->refs, r)
-        vec_push(&seen, (struct seen_ref){r->name, r->commit, r->descends});
+        vec_push(&seen, (struct seen_ref){.name = r->name,
+                                          .commit = r->commit,
+                                          .descends = r->descends,
+                                          .follows = r->follows});
     if (counts(s))
         model_on_refs(coordinator_turn(mr->u->c), mr->url, seen.items, seen.n);
     vec_free(&seen);
@@ -84,6 +92,21 @@ static void report(struct sighting *s)
 /* ---- descent ---- */
 
 static void ask_descent(struct sighting *s);
+
+/* Takes an answer; true: there is more to ask of this ref. */
+static bool take_answer(struct listed *r, bool ancestor)
+{
+    switch (r->next++) {
+    case DESCENDS:
+        r->descends = ancestor;
+        return !ancestor;
+    case FOLLOWS:
+        return ancestor;
+    case LAGS:
+        r->follows = !ancestor;
+    }
+    return false;
+}
 
 /* A commit that the mirror does not have, or cannot read, is taken for no ancestor: the move counts all the same,
  * one interval later. */
@@ -95,29 +118,38 @@ static void on_descent(const bool *ancestor, const struct err *err, void *userda
         fail(s, err);
         return;
     }
-    s->refs.items[s->i].descends = !err && *ancestor;
-    s->i++;
+    if (!take_answer(&s->refs.items[s->i], !err && *ancestor))
+        s->i++;
     ask_descent(s);
+}
+
+/* The next question about a ref, if there is one. */
+static bool question(const struct sighting *s, const struct listed *r,
+                     struct git_ancestor_args *ret)
+{
+    const struct mirror *mr = s->mr;
+    const struct model *m = coordinator_model(mr->u->c);
+    const char *counted = r->moved ? model_ref_commit(m, mr->url, r->name) : NULL;
+    const char *pending = r->moved ? model_ref_pending(m, mr->url, r->name) : NULL;
+    *ret = (struct git_ancestor_args){.mirror = mr->path, .old = counted, .new = r->commit};
+    if (r->next == FOLLOWS)
+        ret->old = pending;
+    if (r->next == LAGS) {
+        ret->old = r->commit;
+        ret->new = counted;
+    }
+    return ret->old && ret->new;
 }
 
 static void ask_descent(struct sighting *s)
 {
-    struct mirror *mr = s->mr;
-    const char *old = NULL;
-    for (; s->i < s->refs.n && counts(s); s->i++) {
-        const struct listed *r = &s->refs.items[s->i];
-        if (r->moved)
-            old = model_ref_commit(coordinator_model(mr->u->c), mr->url, r->name);
-        if (old)
-            break;
-    }
-    if (!old) {
-        report(s);
-        return;
-    }
-    struct git_ancestor_args args = {
-        .mirror = mr->path, .old = old, .new = s->refs.items[s->i].commit};
-    git_pool_ancestor(mr->u->pool, &args, on_descent, s);
+    struct git_ancestor_args args;
+    for (; s->i < s->refs.n && counts(s); s->i++)
+        if (question(s, &s->refs.items[s->i], &args)) {
+            git_pool_ancestor(s->mr->u->pool, &args, on_descent, s);
+            return;
+        }
+    report(s);
 }
 
 /* ---- fetching ---- */

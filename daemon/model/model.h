@@ -174,6 +174,9 @@ struct seen_ref {
     const char *name;
     const char *commit; /* peeled */
     bool descends; /* `commit` descends from what the model counts the ref as, or that is unknown */
+    bool
+        follows; /* it does not, but from model_ref_pending; and is not below what the ref counts as: a mirror that
+                      lags and catches up is no force-push */
 };
 /* A poll of a source listed `n` refs, all that its patterns match. */
 void model_on_refs(struct model *m, const char *source, const struct seen_ref *refs, size_t n);
@@ -181,6 +184,8 @@ void model_on_refs(struct model *m, const char *source, const struct seen_ref *r
 void model_on_source_failed(struct model *m, const char *source, const char *error);
 /* The commit that the model counts a ref as, or NULL; for telling whether a moved ref descends. */
 const char *model_ref_commit(const struct model *m, const char *source, const char *ref);
+/* The commit elsewhere at which the last sighting saw the ref, or NULL: it does not count yet. */
+const char *model_ref_pending(const struct model *m, const char *source, const char *ref);
 /* Refs by which a commit of a source can be had, as far as the model knows: appends those that are it, or else
  * all that there are, since it may be below one of them. */
 void model_commit_refs(const struct model *m, const char *source, const char *commit, strvec *refs);

@@ -2,7 +2,8 @@
  *
  *     happy path     a ref is new, or moves to a descendant: it counts at once
  *     failure modes  a ref is gone, or moves to what is no descendant: it counts at the second sighting in a
- *                    row (a lagging mirror imitates both); no refs where there were some is an error */
+ *                    row (a lagging mirror imitates both), for which what follows the first will do;
+ *                    no refs where there were some is an error */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
@@ -55,6 +56,12 @@ const char *model_ref_commit(const struct model *m, const char *source, const ch
 {
     const struct ref *r = source_ref(m, source, ref);
     return r ? r->commit : NULL;
+}
+
+const char *model_ref_pending(const struct model *m, const char *source, const char *ref)
+{
+    const struct ref *r = source_ref(m, source, ref);
+    return r ? r->pending_commit : NULL;
 }
 
 void model_source_patterns(const struct model *m, const char *source, strvec *patterns)
@@ -129,13 +136,19 @@ static struct ref *ref_new(struct model *m, struct source *s, const struct seen_
     return r;
 }
 
+/* Whether the last sighting saw the ref there too, or at a commit that this one was pushed onto. */
+static bool seen_before(const struct ref *r, const struct seen_ref *seen)
+{
+    return r->pending_commit && (seen->follows || str_eq(r->pending_commit, seen->commit));
+}
+
 /* One that was gone is there again. Elsewhere than it was it is so at the second sighting, like any other that moves: until
  * then what it was is gone, and not to be built. Returns whether it counts. */
 static bool ref_back(struct model *m, struct ref *r, const struct seen_ref *seen)
 {
     bool moved = !str_eq(r->commit, seen->commit);
     model_touch(m, r);
-    if (moved && !seen->descends && !str_eq(r->pending_commit, seen->commit)) {
+    if (moved && !seen->descends && !seen_before(r, seen)) {
         str_replace(&r->pending_commit, seen->commit);
         return false;
     }
@@ -168,17 +181,21 @@ static bool ref_seen(struct model *m, struct source *s, const struct seen_ref *s
         return false;
     }
     model_touch(m, r);
-    if (seen->descends || str_eq(r->pending_commit, seen->commit))
+    if (seen->descends || seen_before(r, seen))
         ref_move(m, r, seen->commit);
     else
         str_replace(&r->pending_commit, seen->commit);
     return false;
 }
 
+/* Where it was seen before was not twice in a row. */
 static void ref_missed(struct model *m, struct ref *r)
 {
-    r->missing++;
+    str_replace(&r->pending_commit, NULL);
     model_touch(m, r);
+    if (r->deleted)
+        return;
+    r->missing++;
     if (r->missing < 2)
         return;
     r->deleted = true;
@@ -211,7 +228,7 @@ static void mark_missing(struct model *m, struct source *s, const struct seen_re
     HASH_ITER(hh, s->refs, r, next)
     {
         HASH_FIND_STR(names, r->name, found);
-        if (!found && !r->deleted && is_listed(m, r))
+        if (!found && (!r->deleted || r->pending_commit) && is_listed(m, r))
             ref_missed(m, r);
     }
     HASH_CLEAR(hh, names);

@@ -46,6 +46,7 @@
     X(COLLECTED, "manifests collected as garbage")                                                 \
     X(DELETED_REFS, "refs deleted")                                                                \
     X(FORCED, "refs forced")                                                                       \
+    X(FOLLOWED, "forced refs that moved on and count")                                             \
     X(BASES_MOVED, "outside bases moved")                                                          \
     X(BASES_MOVED_ON, "bases that moved on while others waited")                                   \
     X(RELOADS, "reloads")                                                                          \

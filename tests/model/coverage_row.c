@@ -36,6 +36,18 @@ static void build_written(const struct change *old, const struct change *now)
     became(old, now, "failed", COVERED_FAILED);
 }
 
+static void ref_written(const struct change *old, const struct change *now)
+{
+    if (!old)
+        return;
+    const char *was = row_text(old, "commit"), *is = row_text(now, "commit");
+    if (!row_int(old, "deleted") && row_int(now, "deleted"))
+        covered(COVERED_DELETED_REFS);
+    if (!str_eq(was, is) && *row_text(old, "pending_commit") &&
+        !str_eq(row_text(old, "pending_commit"), is))
+        covered(COVERED_FOLLOWED);
+}
+
 /* A change of state, in words. */
 void say_row(struct sim *s, const struct change *old, const struct change *now)
 {
@@ -93,8 +105,7 @@ void coverage_row(const struct change *old, const struct change *now)
         became(old, now, "quarantined", COVERED_QUARANTINED);
         return;
     case TABLE_REF:
-        if (old && !row_int(old, "deleted") && row_int(now, "deleted"))
-            covered(COVERED_DELETED_REFS);
+        ref_written(old, now);
         return;
     default:
         return;

@@ -84,6 +84,8 @@ void source_list(struct sim *s, unsigned source, unsigned lag)
     for (unsigned i = 0; i < MAX_REFS; i++) {
         const char *known = model_ref_commit(s->m, source_url(source), ref_name(i));
         snprintf(src->known[i], sizeof(src->known[i]), "%s", known ? known : "");
+        const char *pending = model_ref_pending(s->m, source_url(source), ref_name(i));
+        snprintf(src->pending[i], sizeof(src->pending[i]), "%s", pending ? pending : "");
     }
 }
 
@@ -118,10 +120,14 @@ void source_listed(struct sim *s, unsigned source, bool lost)
         if (at < 0 || !wanted_ref(&patterns, ref_name(i)))
             continue;
         int known = upstream_find(&src->up, src->known[i]);
-        seen[n++] =
-            (struct seen_ref){.name = ref_name(i),
-                              .commit = src->up.commits.items[at].id,
-                              .descends = known < 0 || upstream_descends(&src->up, at, known)};
+        int pending = upstream_find(&src->up, src->pending[i]);
+        bool descends = known < 0 || upstream_descends(&src->up, at, known);
+        seen[n++] = (struct seen_ref){.name = ref_name(i),
+                                      .commit = src->up.commits.items[at].id,
+                                      .descends = descends,
+                                      .follows = !descends && pending >= 0 &&
+                                                 upstream_descends(&src->up, at, pending) &&
+                                                 !upstream_descends(&src->up, known, at)};
     }
     model_on_refs(sim_turn(s), source_url(source), seen, n);
 }

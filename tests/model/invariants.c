@@ -566,12 +566,16 @@ static void rule09_second_sighting(struct sim *s, const struct change *old,
     const char *was = row_text(old, "commit"), *is = row_text(now, "commit");
     if (row_int(now, "deleted") && !row_int(old, "deleted") && !row_int(old, "missing"))
         sim_fail(s, __func__, "%s counts as deleted at once", row_text(now, "name"));
-    if (str_eq(was, is) || str_eq(row_text(old, "pending_commit"), is))
+    const char *pending = row_text(old, "pending_commit");
+    if (str_eq(was, is) || str_eq(pending, is))
         return;
     for (unsigned i = 0; i < MAX_SOURCES; i++) {
         const struct upstream_sim *up = &s->source[i].up;
         int from = upstream_find(up, was), to = upstream_find(up, is);
-        if (str_eq(source_url(i), row_text(now, "source")) && from >= 0 && to >= 0 &&
+        int before = upstream_find(up, pending);
+        bool follows =
+            before >= 0 && upstream_descends(up, to, before) && !upstream_descends(up, from, to);
+        if (str_eq(source_url(i), row_text(now, "source")) && from >= 0 && to >= 0 && !follows &&
             !upstream_descends(up, to, from))
             sim_fail(s, __func__, "%s moves to what is no descendant at once",
                      row_text(now, "name"));

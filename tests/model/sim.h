@@ -77,7 +77,8 @@ struct source_sim {
     struct upstream_sim up;
     bool listing; /* a poll is under way, with */
     struct ref_list listed;
-    char known[MAX_REFS][41]; /* what the model counted each ref as then */
+    char known[MAX_REFS][41];   /* what the model counted each ref as then */
+    char pending[MAX_REFS][41]; /* where it had seen it elsewhere; "": nowhere */
 };
 
 struct checker;

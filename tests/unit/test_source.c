@@ -7,21 +7,27 @@
 #define V2     "refs/tags/v2.0.0"
 #define V21    "refs/tags/v2.1.0"
 
-/* A poll sees these refs, all at commits that descend (or not). */
-static void see(struct world *w, bool descends, const char *const *refs, size_t n)
+/* What git says of the commits that a poll sees: they descend from what counts, or from what was seen last, or neither. */
+enum descent { ELSEWHERE, DESCENDS, FOLLOWS };
+
+/* A poll sees these refs, all at commits of that descent. */
+static void see(struct world *w, enum descent descent, const char *const *refs, size_t n)
 {
     struct seen_ref seen[8];
     for (size_t i = 0; i < n; i++)
-        seen[i] = (struct seen_ref){refs[2 * i], refs[2 * i + 1], descends};
+        seen[i] = (struct seen_ref){.name = refs[2 * i],
+                                    .commit = refs[2 * i + 1],
+                                    .descends = descent == DESCENDS,
+                                    .follows = descent == FOLLOWS};
     world_begin(w, 1);
     model_on_refs(w->m, SOURCE, seen, n);
     world_end(w);
 }
 
-#define SEE(w, descends, ...)                                                                      \
+#define SEE(w, descent, ...)                                                                       \
     do {                                                                                           \
         const char *const _refs[] = {__VA_ARGS__};                                                 \
-        see(w, descends, _refs, sizeof(_refs) / sizeof(*_refs) / 2);                               \
+        see(w, descent, _refs, sizeof(_refs) / sizeof(*_refs) / 2);                                \
     } while (0)
 
 static int asked(const struct world *w)
@@ -65,14 +71,14 @@ static void test_a_new_pattern_waits_for_its_sighting(void **state)
 {
     struct world w;
     start(&w, "one", V1);
-    SEE(&w, true, V1, "c1");
+    SEE(&w, DESCENDS, V1, "c1");
     assert_false(model_source_unseen(w.m, SOURCE));
     world_image(&w, "all", SOURCE, "refs/tags/v*", "./mk");
     world_begin(&w, 1);
     model_on_config(w.m, w.farm);
     world_end(&w);
     assert_true(model_source_unseen(w.m, SOURCE));
-    SEE(&w, true, V1, "c1", V2, "c2", V21, "c3");
+    SEE(&w, DESCENDS, V1, "c1", V2, "c2", V21, "c3");
     assert_false(model_source_unseen(w.m, SOURCE));
     assert_string_equal(world_track_state(&w, "all@v2.1.0"), "waiting");
     assert_string_equal(world_track_state(&w, "all@v2.0.0"), "dormant");
@@ -88,14 +94,14 @@ static void test_what_a_source_was_seen_to_have(void **state)
     start(&w, "one", "refs/tags/v*");
     model_source_seen(w.m, SOURCE, &sighting, &had_refs);
     assert_true(sighting == 0 && !had_refs);
-    SEE(&w, true, V1, "c1", V2, "c2");
-    SEE(&w, true, V1, "c1", V2, "c2");
+    SEE(&w, DESCENDS, V1, "c1", V2, "c2");
+    SEE(&w, DESCENDS, V1, "c1", V2, "c2");
     world_restart(&w);
     model_source_seen(w.m, SOURCE, &sighting, &had_refs);
     assert_true(sighting == 2 && had_refs);
     /* nothing where there was something is no sighting, and deletes nothing */
     for (int i = 0; i < 3; i++)
-        see(&w, true, NULL, 0);
+        see(&w, DESCENDS, NULL, 0);
     model_source_seen(w.m, SOURCE, &sighting, &had_refs);
     assert_true(sighting == 2 && had_refs);
     world_done(&w);
@@ -105,20 +111,85 @@ static void test_moves_and_deletions_count_at_the_second_sighting(void **state)
 {
     struct world w;
     start(&w, "one", "refs/tags/v*");
-    SEE(&w, true, V1, "c1", V2, "c2");
-    SEE(&w, false, V1, "c1", V2, "x");
+    SEE(&w, DESCENDS, V1, "c1", V2, "c2");
+    SEE(&w, ELSEWHERE, V1, "c1", V2, "x");
     assert_string_equal(commit_of(&w, V2), "c2");
-    SEE(&w, false, V1, "c1", V2, "y"); /* another one: its first */
+    SEE(&w, ELSEWHERE, V1, "c1", V2, "y"); /* another one: its first */
     assert_string_equal(commit_of(&w, V2), "c2");
-    SEE(&w, false, V1, "c1", V2, "y");
+    SEE(&w, ELSEWHERE, V1, "c1", V2, "y");
     assert_string_equal(commit_of(&w, V2), "y");
-    SEE(&w, true, V1, "c1");
+    SEE(&w, DESCENDS, V1, "c1");
     assert_string_not_equal(world_track_state(&w, "one@v2.0.0"), "deleted");
-    SEE(&w, true, V1, "c1", V2, "y"); /* it was only lagging */
-    SEE(&w, true, V1, "c1");
+    SEE(&w, DESCENDS, V1, "c1", V2, "y"); /* it was only lagging */
+    SEE(&w, DESCENDS, V1, "c1");
     assert_string_not_equal(world_track_state(&w, "one@v2.0.0"), "deleted");
-    SEE(&w, true, V1, "c1");
+    SEE(&w, DESCENDS, V1, "c1");
     assert_string_equal(world_track_state(&w, "one@v2.0.0"), "deleted");
+    world_done(&w);
+}
+
+/* After a force-push, a branch that is pushed to before each look: the second look sees what follows the first. */
+static void test_a_forced_branch_that_moves_on(void **state)
+{
+    struct world w;
+    start(&w, "one", "refs/heads/m");
+    SEE(&w, DESCENDS, "refs/heads/m", "c1");
+    SEE(&w, ELSEWHERE, "refs/heads/m", "x1");
+    assert_string_equal(commit_of(&w, "refs/heads/m"), "c1");
+    assert_string_equal(model_ref_pending(w.m, SOURCE, "refs/heads/m"), "x1");
+    world_restart(&w);
+    assert_string_equal(model_ref_pending(w.m, SOURCE, "refs/heads/m"), "x1");
+    SEE(&w, FOLLOWS, "refs/heads/m", "x2");
+    assert_string_equal(commit_of(&w, "refs/heads/m"), "x2");
+    assert_null(model_ref_pending(w.m, SOURCE, "refs/heads/m"));
+    /* nothing was seen before that it could follow */
+    SEE(&w, FOLLOWS, "refs/heads/m", "y1");
+    assert_string_equal(commit_of(&w, "refs/heads/m"), "x2");
+    /* one that is forced at every look is unsteady */
+    SEE(&w, ELSEWHERE, "refs/heads/m", "z1");
+    assert_string_equal(commit_of(&w, "refs/heads/m"), "x2");
+    SEE(&w, FOLLOWS, "refs/heads/m", "z2");
+    assert_string_equal(commit_of(&w, "refs/heads/m"), "z2");
+    world_done(&w);
+}
+
+/* The same of a branch that was gone. */
+static void test_a_branch_that_comes_back_and_moves_on(void **state)
+{
+    struct world w;
+    two_branches(&w);
+    SEE(&w, DESCENDS, "refs/heads/a", "c1", "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    SEE(&w, ELSEWHERE, "refs/heads/a", "d1", "refs/heads/b", "c1");
+    assert_string_equal(world_track_state(&w, "a@a"), "deleted");
+    SEE(&w, FOLLOWS, "refs/heads/a", "d2", "refs/heads/b", "c1");
+    assert_string_equal(world_track_state(&w, "a@a"), "waiting");
+    assert_string_equal(commit_of(&w, "refs/heads/a"), "d2");
+    world_done(&w);
+}
+
+/* Elsewhere, not there, elsewhere again: that is not twice in a row. */
+static void test_a_look_that_misses_it_is_between(void **state)
+{
+    struct world w;
+    two_branches(&w);
+    SEE(&w, DESCENDS, "refs/heads/a", "c1", "refs/heads/b", "c1");
+    SEE(&w, ELSEWHERE, "refs/heads/a", "x", "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    SEE(&w, ELSEWHERE, "refs/heads/a", "x", "refs/heads/b", "c1");
+    assert_string_equal(commit_of(&w, "refs/heads/a"), "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    assert_string_equal(world_track_state(&w, "a@a"), "deleted");
+    for (int i = 0; i < 2; i++) {
+        SEE(&w, ELSEWHERE, "refs/heads/a", "x", "refs/heads/b", "c1");
+        assert_string_equal(world_track_state(&w, "a@a"), "deleted");
+        SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    }
+    SEE(&w, ELSEWHERE, "refs/heads/a", "x", "refs/heads/b", "c1");
+    SEE(&w, ELSEWHERE, "refs/heads/a", "x", "refs/heads/b", "c1");
+    assert_string_equal(commit_of(&w, "refs/heads/a"), "x");
     world_done(&w);
 }
 
@@ -149,22 +220,22 @@ static void test_a_ref_that_comes_back_elsewhere(void **state)
 {
     struct world w;
     two_branches(&w);
-    SEE(&w, true, "refs/heads/a", "c1", "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/a", "c1", "refs/heads/b", "c1");
     drop_effects(&w);
-    SEE(&w, true, "refs/heads/b", "c1");
-    SEE(&w, true, "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
     assert_string_equal(world_track_state(&w, "a@a"), "deleted");
-    SEE(&w, false, "refs/heads/a", "d1", "refs/heads/b", "c1");
+    SEE(&w, ELSEWHERE, "refs/heads/a", "d1", "refs/heads/b", "c1");
     assert_string_equal(world_track_state(&w, "a@a"), "deleted");
     assert_int_equal(asked(&w), 0);
-    SEE(&w, false, "refs/heads/a", "d1", "refs/heads/b", "c1");
+    SEE(&w, ELSEWHERE, "refs/heads/a", "d1", "refs/heads/b", "c1");
     assert_string_equal(world_track_state(&w, "a@a"), "waiting");
     assert_string_equal(commit_of(&w, "refs/heads/a"), "d1");
     assert_int_equal(asked(&w), 1);
     /* a descendant counts at once, as ever */
-    SEE(&w, true, "refs/heads/b", "c1");
-    SEE(&w, true, "refs/heads/b", "c1");
-    SEE(&w, true, "refs/heads/a", "d2", "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/a", "d2", "refs/heads/b", "c1");
     assert_string_equal(commit_of(&w, "refs/heads/a"), "d2");
     assert_string_equal(world_track_state(&w, "a@a"), "waiting");
     world_done(&w);
@@ -175,16 +246,16 @@ static void test_a_ref_that_comes_back_to_a_new_image(void **state)
 {
     struct world w;
     start(&w, "one", "refs/heads/v*");
-    SEE(&w, true, "refs/heads/v1", "c1", "refs/heads/v2", "c1");
-    SEE(&w, true, "refs/heads/v2", "c1");
-    SEE(&w, true, "refs/heads/v2", "c1");
+    SEE(&w, DESCENDS, "refs/heads/v1", "c1", "refs/heads/v2", "c1");
+    SEE(&w, DESCENDS, "refs/heads/v2", "c1");
+    SEE(&w, DESCENDS, "refs/heads/v2", "c1");
     world_image(&w, "two", SOURCE, "refs/heads/v*", "./mk");
     world_begin(&w, 1);
     model_on_config(w.m, w.farm);
     world_end(&w);
-    SEE(&w, true, "refs/heads/v2", "c1");
+    SEE(&w, DESCENDS, "refs/heads/v2", "c1");
     assert_null(track_find(w.m, "two@v1"));
-    SEE(&w, true, "refs/heads/v1", "c1", "refs/heads/v2", "c1");
+    SEE(&w, DESCENDS, "refs/heads/v1", "c1", "refs/heads/v2", "c1");
     assert_string_equal(world_track_state(&w, "one@v1"), "waiting");
     assert_string_equal(world_track_state(&w, "two@v1"), "waiting");
     world_done(&w);
@@ -195,25 +266,25 @@ static void test_a_commit_left_behind_is_not_asked_for_again(void **state)
 {
     struct world w;
     two_branches(&w);
-    SEE(&w, true, "refs/heads/a", "c1", "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/a", "c1", "refs/heads/b", "c1");
     assert_int_equal(asked(&w), 1);
     fail_inspections(&w);
     pass(&w, 600000);
     assert_int_equal(asked(&w), 1);
     fail_inspections(&w);
     /* a moves on: b has it still */
-    SEE(&w, true, "refs/heads/a", "c2", "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/a", "c2", "refs/heads/b", "c1");
     drop_effects(&w);
     pass(&w, 600000);
     assert_int_equal(asked(&w), 1);
     assert_string_equal(w.todo.items[0].ref, "refs/heads/b");
     fail_inspections(&w);
-    SEE(&w, true, "refs/heads/a", "c2", "refs/heads/b", "c2");
+    SEE(&w, DESCENDS, "refs/heads/a", "c2", "refs/heads/b", "c2");
     drop_effects(&w);
     pass(&w, 600000);
     assert_int_equal(asked(&w), 0);
     /* it comes back, and is wanted again */
-    SEE(&w, true, "refs/heads/a", "c2", "refs/heads/b", "c1");
+    SEE(&w, DESCENDS, "refs/heads/a", "c2", "refs/heads/b", "c1");
     assert_int_equal(asked(&w), 1);
     world_done(&w);
 }
@@ -231,11 +302,11 @@ static void test_another_commit_with_the_same_files(void **state)
 {
     struct world w;
     two_branches(&w);
-    SEE(&w, true, "refs/heads/a", "c1", "refs/heads/b", "d1");
+    SEE(&w, DESCENDS, "refs/heads/a", "c1", "refs/heads/b", "d1");
     inspect(&w, "c1", "sha256:one", NULL);
     inspect(&w, "d1", "sha256:two", NULL);
     assert_string_equal(model_context_commit(w.m, SOURCE, "c1", "", ""), "c1");
-    SEE(&w, true, "refs/heads/a", "c2", "refs/heads/b", "d1");
+    SEE(&w, DESCENDS, "refs/heads/a", "c2", "refs/heads/b", "d1");
     assert_null(model_context_commit(w.m, SOURCE, "c1", "", ""));
     inspect(&w, "c2", "sha256:one", NULL);
     assert_string_equal(model_context_commit(w.m, SOURCE, "c1", "", ""), "c2");
@@ -257,6 +328,9 @@ int main(void)
         cmocka_unit_test(test_a_new_pattern_waits_for_its_sighting),
         cmocka_unit_test(test_what_a_source_was_seen_to_have),
         cmocka_unit_test(test_moves_and_deletions_count_at_the_second_sighting),
+        cmocka_unit_test(test_a_forced_branch_that_moves_on),
+        cmocka_unit_test(test_a_branch_that_comes_back_and_moves_on),
+        cmocka_unit_test(test_a_look_that_misses_it_is_between),
         cmocka_unit_test(test_a_ref_that_comes_back_elsewhere),
         cmocka_unit_test(test_a_ref_that_comes_back_to_a_new_image),
         cmocka_unit_test(test_a_commit_left_behind_is_not_asked_for_again),

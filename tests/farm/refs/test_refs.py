@@ -63,6 +63,27 @@ def test_branches(watched):
 
 
 @pytest.mark.timeout(120)
+def test_a_forced_branch_that_is_pushed_to_before_every_look(watched):
+    """What was pushed onto what the last look saw is the second sighting, over a restart too; a mirror that lags and
+    catches up is none."""
+    up, start = watched
+    line = [up.commit(FILES)] + [up.commit({"f": str(n)}) for n in range(3)]
+    sheafd = start({"app": "refs/heads/master"})
+    counts(sheafd, "app@master", line[3])
+    for behind in line[:3]:
+        up.git("update-ref", "refs/heads/master", behind)
+        sheafd.poll(up)
+        assert commits(sheafd) == {"app@master": line[3]}
+    up.commit({**FILES, "f": "a"}, orphan=True)
+    sheafd.poll(up)
+    assert commits(sheafd) == {"app@master": line[3]}
+    sheafd.restart()
+    on = up.commit({"f": "b"})
+    sheafd.poll(up)
+    counts(sheafd, "app@master", on)
+
+
+@pytest.mark.timeout(120)
 def test_tags(watched):
     """Annotated tags are their commits; one that moves counts at the second sighting; one of a tree stops no other."""
     up, start = watched

@@ -75,13 +75,25 @@ void hold_done(struct hold *h)
 
 /* ---- what it stops ---- */
 
+/* Whether it puts tags of the track, which somebody moved by hand, back to what they named. */
+static bool puts_back(const struct model *m, const struct track *t, const struct publication *p)
+{
+    VEC_FOREACH (&p->tags, pt) {
+        const struct tag *tag = (*pt)->index ? tag_find(m, p->repository, (*pt)->tag) : NULL;
+        if ((*pt)->index && !(tag && str_eq(tag->track_id, t->id) && tag->shown &&
+                              children_equal(&tag->shown->child, &p->child)))
+            return false;
+    }
+    return true;
+}
+
 /* What a person asked for by name passes: a return to a publication, and a promoted build. */
 static bool asked_for(const struct model *m, const struct track *t, const struct publication *p)
 {
     const struct publication *pinned = hold_pinned(m, t);
     if (pinned)
         return children_equal(&pinned->child, &p->child);
-    return hold_lets_through(t) && t->promoted == p->build;
+    return t->promoted && t->promoted == p->build; /* though newer inputs came meanwhile */
 }
 
 void hold_apply(struct model *m)
@@ -89,7 +101,8 @@ void hold_apply(struct model *m)
     for (struct repository *r = m->repositories; r; r = r->hh.next) {
         struct publication *p = r->running;
         const struct track *t = p ? track_find(m, p->track_id) : NULL;
-        if (t && p->state < PUBLICATION_TAGS && held(m, t) && !asked_for(m, t, p))
+        if (t && p->state < PUBLICATION_TAGS && held(m, t) && !asked_for(m, t, p) &&
+            !puts_back(m, t, p))
             publication_abandon(m, p, "held before its first tag");
     }
 }

@@ -220,12 +220,9 @@ static void link_publications(struct model *m)
         tag->shown = publication_find(m, tag->publication);
     for (struct track *t = m->tracks; t; t = t->hh.next)
         t->last = publication_find(m, t->publication);
-    for (struct publication *p = m->publications; p; p = p->hh.next) {
-        if (p->state >= PUBLICATION_VERIFIED)
-            continue;
-        model_repository(m, p->repository)->running = p;
-        publication_go_on(m, p);
-    }
+    for (struct publication *p = m->publications; p; p = p->hh.next)
+        if (p->state < PUBLICATION_VERIFIED)
+            model_repository(m, p->repository)->running = p;
 }
 
 /* Which references are to images of ours is part of what slots keep. */
@@ -308,6 +305,8 @@ void model_start(struct model *m)
     link_attempts(m);
     link_repositories(m);
     link_publications(m);
+    hold_apply(m);
+    publish_apply_farm(m);
     resume_waits(m);
     judge_audits(m);
     audit_start(m);
@@ -328,6 +327,8 @@ void model_on_config(struct model *m, const struct farm *farm)
     link_tracks(m, old);
     link_repositories(m);
     hold_apply(m);
+    publish_apply_farm(m);
+    retain_apply_farm(m);
     judge_audits(m);
     audit_start(m);
     for (struct source *s = m->sources; s; s = s->hh.next)

@@ -238,6 +238,18 @@ bool model_owns(const struct model *m, const char *repository)
     return r && r->owned;
 }
 
+bool model_knows_registry(const struct model *m, const char *repository)
+{
+    size_t n = strcspn(repository, "/");
+    cleanup_free char *host = xstrndup(repository, n);
+    if (str_eq(host, m->farm->registry_host) || farm_registry(m->farm, host))
+        return true;
+    VEC_FOREACH (&m->farm->images, image)
+        if (strcspn(image->repository, "/") == n && strncmp(image->repository, host, n) == 0)
+            return true;
+    return false;
+}
+
 struct tag_node *model_node(struct model *m, const char *repository, const char *tag)
 {
     struct tag_node *n = NULL;

@@ -58,6 +58,8 @@ void base_decode(struct base *b);
 /* ---- track.c ---- */
 /* The track with that id, or NULL. */
 struct track *track_find(const struct model *m, const char *id);
+/* Whether it has published to the repository that its image has now: `last` is there. */
+bool track_published(const struct track *t);
 /* Takes a loaded track into the model. */
 void track_add(struct model *m, struct track *t);
 /* Links a track to its image, ref, slots and tags, anew; all that was derived from them is forgotten. */
@@ -206,8 +208,10 @@ struct publication *publication_find(const struct model *m, int64_t id);
 /* Decides to publish what `build` made: takes the next generation. `children` is taken over. */
 struct publication *publication_make(struct model *m, struct track *t, int64_t build,
                                      childvec *children, const strvec *tags);
-/* Asks for the next step of a publication that runs. */
+/* Asks for the next step of a publication that runs, unless it stands. */
 void publication_go_on(struct model *m, struct publication *p);
+/* Whether it waits for farm.yaml to name its registry again. */
+bool publication_stands(const struct model *m, const struct publication *p);
 /* Gives up a publication that has not written its first tag. */
 void publication_abandon(struct model *m, struct publication *p, const char *why);
 /* A person decided something about the repository's tags: they are planned again, and a publication that has not
@@ -254,6 +258,8 @@ void retain_audited(struct model *m, const char *repository, const char *name, c
                     const char *found);
 /* Asks for what is wanted and not known to be done, after loading. */
 void retain_start(struct model *m);
+/* farm.yaml may be another: asks for what waits for a registry that it did not name. */
+void retain_apply_farm(struct model *m);
 /* Asks again for what is due. */
 void retain_timer(struct model *m);
 /* Frees what is kept beside the rows. */

@@ -53,6 +53,9 @@ void plan_publish(struct model *m, struct track *t);
 /* A track that a person returned to an older publication, or that has stopped: its tags name that, or its last one.
  * Sets state and reason, and returns true, while they do not. */
 bool plan_return(struct model *m, struct track *t);
+/* farm.yaml may be another: of the publications that run, those whose image does not publish there any more are given up,
+ * if no tag of them is put; the others go on. */
+void publish_apply_farm(struct model *m);
 /* The publication of the track that runs, or NULL. */
 const struct publication *publish_running(struct model *m, const struct track *t);
 /* Whether the track waits for another track's publication, which the registry does not take. */

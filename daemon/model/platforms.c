@@ -10,7 +10,7 @@
 
 static const struct child *last_child(const struct slot *s)
 {
-    return s->t->last ? publication_child(s->t->last, s->platform) : NULL;
+    return track_published(s->t) ? publication_child(s->t->last, s->platform) : NULL;
 }
 
 bool slot_gates(const struct slot *s)

@@ -5,7 +5,8 @@
  *     failure modes  the registry is away or refuses: the same step again after a back-off, for ever, the
  *                    children being looked at again before;
  *                    a child is not there: abandoned, and the child's job is wanted again;
- *                    superseded before the first tag's PUT is journalled: abandoned;
+ *                    superseded before the first tag's PUT is journalled, or its image has left farm.yaml then:
+ *                    abandoned; after it, and without its registry in farm.yaml, it stands until that is named again;
  *                    a tag names what the store does not know: abandoned, and the repository stops */
 #include "daemon/model/audit.h"
 #include "daemon/model/hold.h"
@@ -222,10 +223,31 @@ static void begin_tags(struct model *m, struct publication *p)
         model_plan_later(m, t);
 }
 
+bool publication_stands(const struct model *m, const struct publication *p)
+{
+    return p->state < PUBLICATION_VERIFIED && !model_knows_registry(m, p->repository);
+}
+
+/* Its registry has left farm.yaml: nothing is asked of it with whatever it would be by default. */
+static void stand(struct model *m, struct publication *p)
+{
+    cleanup_free char *error = xasprintf("the registry of %s is not in farm.yaml any more; it goes "
+                                         "on when that names it again",
+                                         p->repository);
+    if (str_eq(p->error, error))
+        return;
+    str_replace(&p->error, error);
+    model_touch(m, p);
+}
+
 void publication_go_on(struct model *m, struct publication *p)
 {
     if (p->asked || p->retry_due)
         return;
+    if (publication_stands(m, p)) {
+        stand(m, p);
+        return;
+    }
     if (p->state == PUBLICATION_INDEX)
         begin_tags(m, p);
     p->asked = true;
@@ -328,8 +350,8 @@ static void verified(struct model *m, struct publication *p)
     cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
     model_set_setting(m, adopted, NULL);
     struct track *t = track_find(m, p->track_id);
-    if (!t)
-        return;
+    if (!t || (t->image && !str_eq(t->image->repository, p->repository)))
+        return; /* its image publishes elsewhere by now */
     bool first = !t->publication;
     t->publication = p->id;
     t->last = p;

@@ -22,7 +22,7 @@ static void copy_child(childvec *to, const struct child *c)
  * one. */
 static const struct child *same_output(const struct track *t, const struct build_job *bj)
 {
-    const struct child *old = t->last ? publication_child(t->last, bj->platform) : NULL;
+    const struct child *old = track_published(t) ? publication_child(t->last, bj->platform) : NULL;
     bool same = old && !old->lost && str_eq(old->content, bj->job->content_digest) &&
                 str_eq(old->packing, key_packing(t->image));
     return same ? old : NULL;
@@ -112,7 +112,7 @@ static bool claim_shared(const struct track *t, const struct tag_node *n)
  * dormant, changes nothing: its tags stay its own. */
 static bool in_the_race(const struct track *rival)
 {
-    return rival->publication && rival->image && !rival->retired;
+    return track_published(rival) && !rival->retired;
 }
 
 /* >0 where `a` outranks `b` as the owner of the tag, <0 the other way round, 0: neither. */
@@ -189,7 +189,7 @@ static size_t tags_to_move(struct model *m, const struct track *t, const childve
         if (!owns(m, t, n, why))
             continue;
         owned++;
-        if (!t->publication || differs(n, children))
+        if (!track_published(t) || differs(n, children))
             strvec_add(move, n->tag);
     }
     return owned;
@@ -288,6 +288,21 @@ void plan_show_running(struct model *m, struct track *t)
         show_publishing(m, t, p);
 }
 
+void publish_apply_farm(struct model *m)
+{
+    for (struct repository *r = m->repositories; r; r = r->hh.next) {
+        struct publication *p = r->running;
+        const struct track *t = p ? track_find(m, p->track_id) : NULL;
+        if (!p)
+            continue;
+        bool there = t && t->image && str_eq(t->image->repository, p->repository);
+        if (!there && p->state < PUBLICATION_TAGS)
+            publication_abandon(m, p, "farm.yaml does not publish its image here any more");
+        else
+            publication_go_on(m, p);
+    }
+}
+
 /* ---- whose turn it is ---- */
 
 /* While nothing of the repository runs, the first in its queue is to be planned: it begins, or leaves. */
@@ -375,7 +390,7 @@ static bool claims(const struct track *t, const struct tag_node *n)
  * had them claims them no more. */
 static void take_over(struct model *m, struct track *t, const strvec *move)
 {
-    if (!t->publication || held(m, t))
+    if (!track_published(t) || held(m, t))
         return;
     VEC_FOREACH (&t->claims, n) {
         struct tag *tag = (*n)->current;
@@ -460,9 +475,11 @@ static struct publication *return_target(struct model *m, const struct track *t,
         return NULL;
     if (t->pinned)
         return hold_pinned(m, t);
+    if (!track_published(t))
+        return NULL;
     if ((t->deleted || t->dormant || t->out_of_bounds) && !held(m, t))
         return t->last;
-    bool broken = t->state != TRACK_PUBLISHING && to_put_back(t) && t->last && !t->last->error;
+    bool broken = t->state != TRACK_PUBLISHING && to_put_back(t) && !t->last->error;
     *only_broken = true;
     return broken ? t->last : NULL;
 }

@@ -283,7 +283,7 @@ static void ask_some(struct model *m)
         m->unkept.items[kept++] = r;
         if (r->retry_due > m->mono)
             model_timer(m, r->retry_due);
-        else if (!r->asked && m->retaining < AT_A_TIME)
+        else if (!r->asked && m->retaining < AT_A_TIME && model_knows_registry(m, r->repository))
             ask(m, r);
     }
     m->unkept.n = kept;
@@ -404,6 +404,11 @@ void retain_start(struct model *m)
         r->queued = true;
         vec_push(&m->unkept, r);
     }
+    ask_some(m);
+}
+
+void retain_apply_farm(struct model *m)
+{
     ask_some(m);
 }
 

@@ -569,6 +569,8 @@ void model_set_setting(struct model *m, const char *key, const char *value);
 struct repository *model_repository(struct model *m, const char *name);
 /* Whether an image of the farm publishes to this repository: its tags are never fetched from outside. */
 bool model_owns(const struct model *m, const char *repository);
+/* Whether farm.yaml names the registry of this repository, be it by an image. */
+bool model_knows_registry(const struct model *m, const char *repository);
 /* The node of a tag, made when it is new. */
 struct tag_node *model_node(struct model *m, const char *repository, const char *tag);
 /* Milliseconds that a retry waits after `failures` failures in a row: doubling from 5 s to 5 min. */

@@ -12,6 +12,11 @@ struct track *track_find(const struct model *m, const char *id)
     return t;
 }
 
+bool track_published(const struct track *t)
+{
+    return t->image && t->last && str_eq(t->last->repository, t->image->repository);
+}
+
 void track_add(struct model *m, struct track *t)
 {
     HASH_ADD_KEYPTR(hh, m->tracks, t->id, strlen(t->id), t);

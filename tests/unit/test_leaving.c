@@ -1,0 +1,235 @@
+/* What becomes of a publication that runs when farm.yaml changes: its image or its registry leaves it, moves elsewhere, or is
+ * held by it. */
+#include "daemon/model/objects.h"
+#include "tests/lib/model_commands.h"
+#include "tests/lib/model_steps.h"
+
+#define SOURCE "https://git.test/a.git"
+#define TRACK  "base@master"
+#define REPO   "r.test/osf/base"
+#define MOVED  "new.test/osf/base"
+
+static struct farm_image *begin(struct world *w)
+{
+    world_init(w);
+    return world_image(w, "base", SOURCE, WORLD_MASTER, "./mk");
+}
+
+/* A first publication whose next step is to put the index, or tags. */
+static void begin_publication(struct world *w, enum publish_step next)
+{
+    world_start(w);
+    world_board(w, "one");
+    world_push(w, SOURCE, "c1", NULL);
+    world_build(w, "one", "base", "x");
+    world_retain(w);
+    world_step(w);
+    if (next == PUBLISH_TAG)
+        world_step(w);
+}
+
+static const struct publication *one(struct world *w)
+{
+    return publication_find(w->m, 1);
+}
+
+/* Another image stands in farm.yaml in its place. */
+static void rename_image(struct world *w, const char *name)
+{
+    struct farm_image *image = &w->farm->images.items[0];
+    str_replace(&image->name, name);
+    free(image->repository);
+    image->repository = xasprintf("r.test/osf/%s", name);
+}
+
+static void move_registry(struct world *w, const char *host)
+{
+    struct farm_image *image = world_find_image(w, "base");
+    str_replace(&w->farm->registry_host, host);
+    free(w->farm->registry);
+    w->farm->registry = xasprintf("%s/osf", host);
+    free(image->repository);
+    image->repository = xasprintf("%s/osf/base", host);
+}
+
+static void reload(struct world *w, bool restart)
+{
+    if (restart)
+        world_restart(w);
+    else
+        world_reload(w);
+}
+
+/* Nothing outside was changed: it is given up, and the repository is free. */
+static void test_an_image_that_leaves_before_the_first_tag(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        begin(&w);
+        begin_publication(&w, PUBLISH_INDEX);
+        rename_image(&w, "other");
+        reload(&w, restart);
+        assert_int_equal(one(&w)->state, PUBLICATION_ABANDONED);
+        assert_string_equal(one(&w)->error, "farm.yaml does not publish its image here any more");
+        assert_null(model_repository(w.m, REPO)->running);
+        world_publish(&w); /* the step that was under way */
+        assert_string_equal(world_tag_digest(&w, REPO, "latest"), "");
+        if (restart)
+            world_board(&w, "one");
+        /* it comes back */
+        rename_image(&w, "base");
+        world_reload(&w);
+        world_settle(&w, NULL);
+        world_is(&w, TRACK, "published", "published");
+        assert_int_equal(tag_find(w.m, REPO, "latest")->generation, 2);
+        world_done(&w);
+    }
+}
+
+static void test_a_registry_that_leaves_before_the_first_tag(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        begin(&w);
+        begin_publication(&w, PUBLISH_INDEX);
+        move_registry(&w, "new.test");
+        reload(&w, restart);
+        assert_int_equal(one(&w)->state, PUBLICATION_ABANDONED);
+        if (restart)
+            world_board(&w, "one");
+        world_settle(&w, NULL);
+        world_is(&w, TRACK, "published", "published");
+        assert_string_equal(world_tag_digest(&w, REPO, "latest"), "");
+        assert_string_not_equal(world_tag_digest(&w, MOVED, "latest"), "");
+        world_done(&w);
+    }
+}
+
+static void test_an_image_that_leaves_after_the_first_tag(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        begin(&w);
+        begin_publication(&w, PUBLISH_TAG);
+        rename_image(&w, "other");
+        reload(&w, restart);
+        world_publish(&w);
+        assert_int_equal(one(&w)->state, PUBLICATION_VERIFIED);
+        assert_string_equal(world_tag_digest(&w, REPO, "latest"), one(&w)->digest);
+        world_done(&w);
+    }
+}
+
+static bool asks_of(struct world *w, const char *host)
+{
+    VEC_FOREACH (&w->todo, e)
+        if ((e->kind == EFFECT_PUBLISH || e->kind == EFFECT_RETAIN) &&
+            str_starts(e->repository, host))
+            return true;
+    return false;
+}
+
+/* It stands: whatever registry has that name by default is asked for nothing. */
+static void test_a_registry_that_leaves_after_the_first_tag(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        begin(&w);
+        begin_publication(&w, PUBLISH_TAG);
+        move_registry(&w, "new.test");
+        reload(&w, restart);
+        if (!restart) /* the step that was under way ends */
+            world_step_fails(&w, PUBLISH_AWAY, PLATFORM_COUNT, "cancelled");
+        if (restart)
+            world_board(&w, "one");
+        world_settle(&w, NULL);
+        world_wait(&w, 3600000);
+        assert_false(asks_of(&w, "r.test"));
+        assert_int_equal(one(&w)->state, PUBLICATION_TAGS);
+        assert_string_equal(one(&w)->error, "the registry of " REPO
+                                            " is not in farm.yaml any more; it goes on when "
+                                            "that names it again");
+        assert_true(world_attention(&w, "registry-away"));
+        world_is(&w, TRACK, "published", "published"); /* to its new registry */
+        world_restart(&w);
+        assert_false(asks_of(&w, "r.test"));
+        assert_true(world_attention(&w, "registry-away"));
+        /* it is named again, though no image publishes there */
+        vec_push(&w.farm->registries, (struct farm_registry){.host = xstrdup("r.test")});
+        world_reload(&w);
+        world_publish(&w);
+        assert_int_equal(one(&w)->state, PUBLICATION_VERIFIED);
+        assert_false(world_attention(&w, "registry-away"));
+        assert_string_equal(track_find(w.m, TRACK)->last->repository, MOVED);
+        world_done(&w);
+    }
+}
+
+/* What a place is to name is not asked for there either. */
+static void test_places_of_a_registry_that_leaves(void **state)
+{
+    struct world w;
+    begin(&w);
+    world_start(&w);
+    world_board(&w, "one");
+    world_push(&w, SOURCE, "c1", NULL);
+    world_build(&w, "one", "base", "x");
+    assert_true(asks_of(&w, "r.test"));
+    move_registry(&w, "new.test");
+    world_restart(&w);
+    assert_false(asks_of(&w, "r.test"));
+    world_done(&w);
+}
+
+/* What somebody published to another repository owns nothing in this one. */
+static void test_nobody_owns_what_they_published_elsewhere(void **state)
+{
+    static const char *const both[] = {"refs/tags/v1", "refs/tags/v2", NULL};
+    static const char *const old[] = {"refs/tags/v1", NULL};
+    struct world w;
+    struct farm_image *image = begin(&w);
+    str_replace(&image->ref, "refs/tags/v*");
+    image->history = 2;
+    world_start(&w);
+    world_board(&w, "one");
+    world_see_all(&w, SOURCE, "c1", both);
+    world_settle(&w, NULL);
+    for (int i = 0; i < 2; i++)
+        world_see_all(&w, SOURCE, "c1", old);
+    world_settle(&w, NULL);
+    world_is(&w, "base@v2", "deleted", "ref-deleted");
+    move_registry(&w, "new.test");
+    world_reload(&w);
+    world_settle(&w, NULL);
+    world_is(&w, "base@v1", "published", "published");
+    assert_string_equal(tag_find(w.m, MOVED, "latest")->track_id, "base@v1");
+    world_done(&w);
+}
+
+/* farm.yaml was made to hold the image while the coordinator was down. */
+static void test_a_start_heeds_a_hold_of_farm_yaml(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w);
+    begin_publication(&w, PUBLISH_INDEX);
+    image->hold = true;
+    world_restart(&w);
+    world_publish(&w);
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), "");
+    world_is(&w, TRACK, "held", "held");
+    world_done(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_image_that_leaves_before_the_first_tag),
+        cmocka_unit_test(test_a_registry_that_leaves_before_the_first_tag),
+        cmocka_unit_test(test_an_image_that_leaves_after_the_first_tag),
+        cmocka_unit_test(test_a_registry_that_leaves_after_the_first_tag),
+        cmocka_unit_test(test_places_of_a_registry_that_leaves),
+        cmocka_unit_test(test_nobody_owns_what_they_published_elsewhere),
+        cmocka_unit_test(test_a_start_heeds_a_hold_of_farm_yaml),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

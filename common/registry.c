@@ -216,9 +216,10 @@ int registry_wait(struct registry_op *op, struct registry_result *ret_result, st
         uv_run(http_client_loop(client), UV_RUN_ONCE);
     }
     if (waiter->err.code) {
-        bool unknown = waiter->result.unknown;
+        struct registry_result failed = {.unknown = waiter->result.unknown,
+                                         .retry_after_ms = waiter->result.retry_after_ms};
         registry_result_done(&waiter->result);
-        waiter->result.unknown = unknown;
+        waiter->result = failed;
     }
     if (ret_result)
         *ret_result = waiter->result;

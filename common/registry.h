@@ -65,6 +65,8 @@ struct registry_result {
     strvec tags;
     bool existed; /* it was there already, nothing was sent */
     bool mounted; /* the registry took it from the other repository */
+    int64_t
+        retry_after_ms; /* of what failed: for how long the registry, or who gives its tokens, asks not to be asked */
     /* Of a manifest's PUT that failed: it was sent, and may have been, or may still be, carried out, since what came was no
      * answer of the registry's that it refuses (a broken connection, a time-out, 408, any 5xx). */
     bool unknown;

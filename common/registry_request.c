@@ -3,6 +3,7 @@
 
 #include "common/json.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <sys/random.h>
 #include <time.h>
@@ -291,10 +292,13 @@ void op_fail_answer(struct registry_op *op, const struct http_response *response
     }
     first_error(response, &json, &code, &message);
     const char *wait = http_response_header(response, "Retry-After");
+    int64_t wait_ms = retry_after_ms(response);
+    op->result.retry_after_ms = wait_ms > 0 ? wait_ms : 0;
     op_fail_with(op, errno_of(response->status, code), retry_makes_sense(response, NULL),
-                 "%s: %d%s%.64s%s%.300s%s%.40s", op->method, response->status, code ? " " : "",
+                 "%s: %d%s%.64s%s%.300s%s%.40s%s", op->method, response->status, code ? " " : "",
                  code ? code : "", message ? ": " : "", message ? message : "",
-                 wait ? ", retry after " : "", wait ? wait : "");
+                 wait ? ", retry after " : "", wait ? wait : "",
+                 wait && isdigit((unsigned char)*wait) ? " s" : "");
 }
 
 /* ---- registry_raw ---- */

@@ -301,7 +301,8 @@ static void retained(struct model *m, const struct publish_outcome *o)
     if (o->ok)
         model_on_retained(m, o->repository, o->retention, o->digest);
     else
-        model_on_retain_failed(m, o->repository, o->retention, o->digest, o->failure, o->error);
+        model_on_retain_failed(m, o->repository, o->retention, o->digest, o->failure, o->error,
+                               o->wait_ms);
 }
 
 void coordinator_on_published(void *data, const struct publish_outcome *o)
@@ -318,7 +319,8 @@ void coordinator_on_published(void *data, const struct publish_outcome *o)
     if (o->ok)
         model_on_publication_step(m, o->publication, o->step, last);
     else
-        model_on_publication_failed(m, o->publication, o->step, o->failure, o->platform, o->error);
+        model_on_publication_failed(m, o->publication, o->step, o->failure, o->platform, o->error,
+                                    o->wait_ms);
 }
 
 void coordinator_on_audited(void *data, const struct audit_outcome *o)
@@ -334,7 +336,7 @@ void coordinator_on_resolved(void *data, const struct resolve_outcome *o)
 {
     struct model *m = coordinator_turn(data);
     if (o->error)
-        model_on_base_failed(m, o->reference, o->gone, o->error);
+        model_on_base_failed(m, o->reference, o->gone, o->error, o->wait_ms);
     else
         model_on_base(m, o->reference, o->digest, o->children, o->n, o->unchanged);
 }

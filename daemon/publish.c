@@ -47,6 +47,7 @@ struct step {
     enum publish_failure failure; /* of the first part that failed, like all below */
     enum platform platform;
     struct err err;
+    int64_t wait_ms; /* the longest that a part was told to wait */
     struct step *prev, *next;
 };
 
@@ -164,7 +165,8 @@ static void finish(struct step *s)
                                 .digest = s->effect.digest,
                                 .failure = s->failure,
                                 .platform = s->platform,
-                                .error = s->err.text};
+                                .error = s->err.text,
+                                .wait_ms = s->wait_ms};
     if (s->effect.kind == EFFECT_RETAIN)
         o.retention = s->effect.tags.items[0].tag;
     VEC(const char *) tags = {0};
@@ -232,9 +234,20 @@ static void fail(struct part *part, enum publish_failure failure, const char *er
     end_part(part);
 }
 
-static void fail_away(struct part *part, const struct err *err)
+/* As the registry answered. */
+static void fail_asked(struct part *part, enum publish_failure failure,
+                       const struct registry_result *result, const struct err *err)
 {
-    fail(part, PUBLISH_AWAY, err->text);
+    struct step *s = part->s;
+    if (result->retry_after_ms > s->wait_ms)
+        s->wait_ms = result->retry_after_ms;
+    fail(part, failure, err->text);
+}
+
+static void fail_away(struct part *part, const struct registry_result *result,
+                      const struct err *err)
+{
+    fail_asked(part, PUBLISH_AWAY, result, err);
 }
 
 /* ---- a child ---- */
@@ -244,7 +257,7 @@ static void on_config(void *arg, struct registry_result *result, const struct er
     struct part *part = arg;
     const struct effect_child *child = &part->s->effect.children.items[part->i];
     if (err) {
-        fail(part, err->code == -ENOENT ? PUBLISH_MISSING : PUBLISH_AWAY, err->text);
+        fail_asked(part, err->code == -ENOENT ? PUBLISH_MISSING : PUBLISH_AWAY, result, err);
         return;
     }
     cleanup_oci_config struct oci_config config = {0};
@@ -262,7 +275,7 @@ static void on_child(void *arg, struct registry_result *result, const struct err
     struct step *s = part->s;
     const struct effect_child *child = &s->effect.children.items[part->i];
     if (err) {
-        fail(part, err->code == -ENOENT ? PUBLISH_MISSING : PUBLISH_AWAY, err->text);
+        fail_asked(part, err->code == -ENOENT ? PUBLISH_MISSING : PUBLISH_AWAY, result, err);
         return;
     }
     cleanup_oci_manifest struct oci_manifest manifest = {0};
@@ -285,9 +298,8 @@ static void on_child(void *arg, struct registry_result *result, const struct err
 
 static void on_index(void *arg, struct registry_result *result, const struct err *err)
 {
-    (void)result;
     if (err)
-        fail_away(arg, err);
+        fail_away(arg, result, err);
     else
         succeed(arg);
 }
@@ -322,7 +334,7 @@ static void on_tag_put(void *arg, struct registry_result *result, const struct e
         fail(part, PUBLISH_MISSING, err->text);
         return;
     }
-    fail_away(part, err);
+    fail_away(part, result, err);
 }
 
 static void put_tag(struct part *part, const char *media_type, const char *bytes, size_t n)
@@ -344,7 +356,7 @@ static void on_child_bytes(void *arg, struct registry_result *result, const stru
     if (err && err->code == -ENOENT && part->s->effect.kind == EFFECT_RETAIN)
         fail(arg, PUBLISH_MISSING, err->text);
     else if (err)
-        fail_away(arg, err);
+        fail_away(arg, result, err);
     else
         put_tag(arg, result->media_type, strbuf_str(&result->body), result->body.n);
 }
@@ -370,7 +382,7 @@ static void on_tag_head(void *arg, struct registry_result *result, const struct 
     struct step *s = part->s;
     const struct effect_tag *tag = &s->effect.tags.items[part->i];
     if (err && err->code != -ENOENT) {
-        fail_away(part, err);
+        fail_away(part, result, err);
     } else if (!err && str_eq(result->digest, tag->digest)) {
         succeed(part);
     } else if (!err && !s->effect.adopt && !strvec_has(&s->effect.known, result->digest)) {
@@ -389,7 +401,7 @@ static void on_verify(void *arg, struct registry_result *result, const struct er
     struct part *part = arg;
     const struct effect_tag *tag = &part->s->effect.tags.items[part->i];
     if (err) {
-        fail_away(part, err);
+        fail_away(part, result, err);
     } else if (!str_eq(result->digest, tag->digest)) {
         cleanup_free char *text = xasprintf("tag %s was read back as %.19s, not as %.19s", tag->tag,
                                             result->digest, tag->digest);

@@ -21,6 +21,7 @@ struct publish_outcome {
     enum publish_failure failure; /* unless ok */
     enum platform platform;       /* of PUBLISH_MISSING */
     const char *error;            /* unless ok */
+    int64_t wait_ms; /* for so long the registry asks not to be asked; 0: it does not say */
 };
 typedef void (*publish_done_fn)(void *data, const struct publish_outcome *outcome);
 

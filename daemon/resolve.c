@@ -61,7 +61,15 @@ static void finish(struct look *l, struct resolve_outcome *outcome)
 
 static void fail(struct look *l, const struct err *err)
 {
-    finish(l, &(struct resolve_outcome){.gone = err->code == -ENOENT, .error = err->text});
+    finish(l, &(struct resolve_outcome){.error = err->text});
+}
+
+/* As the registry answered. */
+static void fail_asked(struct look *l, const struct registry_result *result, const struct err *err)
+{
+    finish(l, &(struct resolve_outcome){.gone = err->code == -ENOENT,
+                                        .error = err->text,
+                                        .wait_ms = result->retry_after_ms});
 }
 
 static void take_index(struct look *l, const struct oci_index *index)
@@ -81,7 +89,7 @@ static void on_config(void *arg, struct registry_result *result, const struct er
 {
     struct look *l = arg;
     if (err) {
-        fail(l, err);
+        fail_asked(l, result, err);
         return;
     }
     cleanup_oci_config struct oci_config config = {0};
@@ -100,7 +108,7 @@ static void on_document(void *arg, struct registry_result *result, const struct 
 {
     struct look *l = arg;
     if (err) {
-        fail(l, err);
+        fail_asked(l, result, err);
         return;
     }
     struct err bad = ERR_INIT;
@@ -127,7 +135,7 @@ static void on_head(void *arg, struct registry_result *result, const struct err 
 {
     struct look *l = arg;
     if (err)
-        fail(l, err);
+        fail_asked(l, result, err);
     else if (str_eq(result->digest, l->known))
         finish(l, &(struct resolve_outcome){.digest = l->known, .unchanged = true});
     else

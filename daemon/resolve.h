@@ -15,6 +15,8 @@ struct resolve_outcome {
     size_t n;
     bool gone; /* the registry says that there is no such thing */
     const char *error;
+    int64_t
+        wait_ms; /* of an error: for so long the registry asks not to be asked; 0: it does not say */
 };
 typedef void (*resolve_done_fn)(void *data, const struct resolve_outcome *outcome);
 

@@ -114,7 +114,8 @@ void model_on_base(struct model *m, const char *reference, const char *digest,
         plan_dependents(m, b);
 }
 
-void model_on_base_failed(struct model *m, const char *reference, bool gone, const char *error)
+void model_on_base_failed(struct model *m, const char *reference, bool gone, const char *error,
+                          int64_t wait_ms)
 {
     struct base *b = base_find(m, reference);
     if (!b)
@@ -122,7 +123,7 @@ void model_on_base_failed(struct model *m, const char *reference, bool gone, con
     b->failures++;
     b->gone = gone; /* stored by checked() */
     str_replace(&b->error, error);
-    checked(m, b, model_backoff(b->failures));
+    checked(m, b, model_backoff_asked(b->failures, wait_ms));
     plan_dependents(m, b);
 }
 

@@ -59,6 +59,13 @@ int64_t model_backoff(int64_t failures)
     return delay < 300000 ? delay : 300000;
 }
 
+int64_t model_backoff_asked(int64_t failures, int64_t wait_ms)
+{
+    int64_t delay = model_backoff(failures), longest = (int64_t)60 * 60 * 1000;
+    int64_t wait = wait_ms < longest ? wait_ms : longest;
+    return wait > delay ? wait : delay;
+}
+
 struct effect *model_effect(struct model *m, enum effect_kind kind)
 {
     vec_push(&m->turn->effects, (struct effect){.kind = kind});

@@ -224,8 +224,10 @@ struct base_child {
  * is still the one known, and `children` is not looked at. */
 void model_on_base(struct model *m, const char *reference, const char *digest,
                    const struct base_child *children, size_t n, bool unchanged);
-/* EFFECT_RESOLVE_BASE failed; `gone`: the registry says that there is no such thing. */
-void model_on_base_failed(struct model *m, const char *reference, bool gone, const char *error);
+/* EFFECT_RESOLVE_BASE failed; `gone`: the registry says that there is no such thing. Like below, for `wait_ms` the registry
+ * asks not to be asked; 0: it does not say. */
+void model_on_base_failed(struct model *m, const char *reference, bool gone, const char *error,
+                          int64_t wait_ms);
 /* The digest that a base last resolved to, or NULL. */
 const char *model_base_digest(const struct model *m, const char *reference);
 
@@ -242,14 +244,15 @@ enum publish_failure {
 /* One step failed. */
 void model_on_publication_failed(struct model *m, int64_t publication, enum publish_step step,
                                  enum publish_failure failure, enum platform platform,
-                                 const char *error);
+                                 const char *error, int64_t wait_ms);
 
 /* EFFECT_RETAIN is done: the tag `name` of the repository names `digest`. */
 void model_on_retained(struct model *m, const char *repository, const char *name,
                        const char *digest);
 /* EFFECT_RETAIN failed: PUBLISH_MISSING where the registry does not have the manifest. */
 void model_on_retain_failed(struct model *m, const char *repository, const char *name,
-                            const char *digest, enum publish_failure failure, const char *error);
+                            const char *digest, enum publish_failure failure, const char *error,
+                            int64_t wait_ms);
 
 /* What an audit saw of one tag. */
 struct audited {

@@ -4,7 +4,8 @@
  *     happy path     prepared -> children -> index -> tags -> verified
  *     failure modes  the registry is away or refuses: the same step again after a back-off, for ever, the
  *                    children being looked at again before;
- *                    a child is not there: abandoned, and the child's job is wanted again;
+ *                    a child is not there: looked at again after a back-off, since a registry that lags, or collects, may not
+ *                    show it for a moment; not there either: abandoned, and the child's job is wanted again;
  *                    superseded before the first tag's PUT is journalled, or its image has left farm.yaml then:
  *                    abandoned; after it, and without its registry in farm.yaml, it stands until that is named again;
  *                    a tag names what the store does not know: abandoned, and the repository stops */
@@ -91,6 +92,21 @@ void children_done(childvec *c)
         free(child->packing);
     }
     vec_free(c);
+}
+
+/* Whether a child was not there for the first time since all were. A start forgets it, and asks twice again. */
+static bool missed_first(struct publication *p, enum platform platform)
+{
+    VEC_FOREACH (&p->child, c)
+        if (c->platform == platform && !c->missed)
+            return c->missed = true;
+    return false;
+}
+
+static void all_found(struct publication *p)
+{
+    VEC_FOREACH (&p->child, c)
+        c->missed = false;
 }
 
 /* ---- making ---- */
@@ -454,6 +470,7 @@ void model_on_publication_step(struct model *m, int64_t publication, enum publis
         plan_repository(m, p->repository);
     p->recheck = false;
     p->failures = 0;
+    all_found(p);
     str_replace(&p->error, NULL);
     model_touch(m, p);
     struct publication_tag *pt = next_tag(p);
@@ -503,16 +520,17 @@ static void put_again(struct model *m, struct publication *p)
 
 void model_on_publication_failed(struct model *m, int64_t publication, enum publish_step step,
                                  enum publish_failure failure, enum platform platform,
-                                 const char *error)
+                                 const char *error, int64_t wait_ms)
 {
     struct publication *p = publication_find(m, publication);
     if (step_is_over(m, p, step, false))
         return;
+    bool again = failure == PUBLISH_MISSING && missed_first(p, platform);
     p->failures++;
-    str_replace(&p->error, error);
+    str_replace(&p->error, again ? NULL : error);
     model_touch(m, p);
     plan_repository(m, p->repository);
-    if (failure == PUBLISH_MISSING) {
+    if (failure == PUBLISH_MISSING && !again) {
         child_missing(m, p, platform, error);
     } else if (failure == PUBLISH_FOREIGN) {
         cleanup_free char *key = xasprintf("stopped %s", p->repository);
@@ -524,7 +542,7 @@ void model_on_publication_failed(struct model *m, int64_t publication, enum publ
             put_again(m, p);
         /* What was refused may want for a child that the registry has lost meanwhile. */
         p->recheck = p->recheck || step == PUBLISH_INDEX || step == PUBLISH_TAG;
-        p->retry_due = m->mono + model_backoff(p->failures);
+        p->retry_due = m->mono + model_backoff_asked(p->failures, wait_ms);
         model_timer(m, p->retry_due);
     }
 }

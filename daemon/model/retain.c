@@ -5,7 +5,7 @@
  *     happy path     a child's job succeeds -> a place is wanted for it -> EFFECT_RETAIN -> the registry keeps it, and
  *                    only then is it published; an index is PUT under its place before any other tag names it
  *     failure modes  the registry is away: again after a back-off, for ever;
- *                    the manifest is not there: it is lost, and its job is wanted again;
+ *                    the manifest is not there, a second time either: it is lost, and its job is wanted again;
  *                    a PUT whose outcome is not known, of this coordinator or of one that was killed: its place names
  *                    nothing else before it can land no more (`registry-timeout`)
  *
@@ -294,6 +294,7 @@ static void want(struct model *m, struct retention *r, const char *digest)
     if (!str_eq(r->wanted, digest)) {
         str_replace(&r->wanted, digest);
         r->failures = r->retry_due = 0;
+        r->missed = false;
         str_replace(&r->error, NULL);
         model_touch(m, r);
     }
@@ -439,6 +440,7 @@ void model_on_retained(struct model *m, const char *repository, const char *name
         str_replace(&r->digest, digest);
         str_replace(&r->error, NULL);
         r->failures = 0;
+        r->missed = false;
         model_touch(m, r);
         struct track *t = track_find(m, r->track);
         child_found(m, t, digest);
@@ -448,7 +450,8 @@ void model_on_retained(struct model *m, const char *repository, const char *name
 }
 
 void model_on_retain_failed(struct model *m, const char *repository, const char *name,
-                            const char *digest, enum publish_failure failure, const char *error)
+                            const char *digest, enum publish_failure failure, const char *error,
+                            int64_t wait_ms)
 {
     struct retention *r = answered(m, repository, name, digest);
     if (!r) {
@@ -456,16 +459,20 @@ void model_on_retain_failed(struct model *m, const char *repository, const char 
         return;
     }
     struct track *t = track_find(m, r->track);
-    if (failure == PUBLISH_MISSING) {
+    bool again = failure == PUBLISH_MISSING && !r->missed; /* it may not show it for a moment */
+    r->missed = r->missed || again;
+    if (failure == PUBLISH_MISSING && !again) {
         str_replace(&r->wanted, NULL);
         model_touch(m, r);
         child_lost(m, t, digest, error);
     } else {
+        if (again)
+            error = NULL;
         if (!str_eq(r->error, error)) {
             str_replace(&r->error, error);
             model_touch(m, r);
         }
-        r->retry_due = m->mono + model_backoff(++r->failures);
+        r->retry_due = m->mono + model_backoff_asked(++r->failures, wait_ms);
     }
     model_plan_later(m, t);
     ask_some(m);

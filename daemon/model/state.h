@@ -348,7 +348,9 @@ struct child {
     char *digest, *media_type, *content, *key;
     char *packing; /* media type and compression asked for: "oci+gzip" */
     int64_t size;
-    bool lost; /* live: the registry does not have it any more */
+    /* live */
+    bool lost;   /* the registry does not have it any more */
+    bool missed; /* the last look did not find it; asked for again before it counts as lost */
 };
 typedef VEC(struct child) childvec;
 
@@ -413,6 +415,8 @@ struct retention {
     bool queued;            /* in the model's list of places to bring about */
     int64_t publication;    /* whose step its PUT is; 0: none's */
     int64_t retry_due, failures;
+    bool
+        missed; /* it was not there when it was to be kept; asked for again before it counts as lost */
     int64_t
         free_at; /* until then a PUT of something older may still land here: it is given to nothing else */
     char *hash_key;
@@ -575,3 +579,6 @@ bool model_knows_registry(const struct model *m, const char *repository);
 struct tag_node *model_node(struct model *m, const char *repository, const char *tag);
 /* Milliseconds that a retry waits after `failures` failures in a row: doubling from 5 s to 5 min. */
 int64_t model_backoff(int64_t failures);
+/* The same of a registry that asks not to be asked for `wait_ms` (0: it does not): no earlier than that, in an hour at the
+ * latest. */
+int64_t model_backoff_asked(int64_t failures, int64_t wait_ms);

@@ -193,7 +193,7 @@ void sim_resolve(struct sim *s, const struct effect *e)
     if (b->error && strvec_has(&s->w->copy.gone, b->reference)) {
         note_age(s, b);
         cleanup_free char *error = xstrdup(b->error);
-        model_on_base_failed(s->m, b->reference, true, error);
+        model_on_base_failed(s->m, b->reference, true, error, 0);
         return;
     }
     char digest[PLATFORM_COUNT][DIGEST_SIZE], whole[DIGEST_SIZE];

@@ -64,9 +64,16 @@ void world_step_fails(struct world *w, enum publish_failure failure, enum platfo
 {
     struct effect e = world_take(w, EFFECT_PUBLISH);
     world_begin(w, 1);
-    model_on_publication_failed(w->m, e.publication, e.step, failure, platform, error);
+    model_on_publication_failed(w->m, e.publication, e.step, failure, platform, error, 0);
     world_end(w);
     effect_done(&e);
+}
+
+void world_child_missing(struct world *w, enum platform platform, const char *error)
+{
+    world_step_fails(w, PUBLISH_MISSING, platform, error);
+    world_wait(w, 5000);
+    world_step_fails(w, PUBLISH_MISSING, platform, error);
 }
 
 void world_reload(struct world *w)

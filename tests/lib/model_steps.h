@@ -19,6 +19,8 @@ void world_step(struct world *w);
 /* It fails. */
 void world_step_fails(struct world *w, enum publish_failure failure, enum platform platform,
                       const char *error);
+/* It does not find that child, nor when it looks again after a back-off. */
+void world_child_missing(struct world *w, enum platform platform, const char *error);
 /* farm.yaml, changed in place, is loaded again. */
 void world_reload(struct world *w);
 /* The image of that name, to be changed before world_reload. */

@@ -141,13 +141,13 @@ static void resolve(struct sim *s, const struct op *op, bool fail)
     while (base < N_OUTSIDE && !str_eq(outside_name(base), reference))
         base++;
     if (base == N_OUTSIDE) {
-        model_on_base_failed(sim_turn(s), reference, true, "no such image");
+        model_on_base_failed(sim_turn(s), reference, true, "no such image", 0);
         return;
     }
     const struct outside_sim *o = &s->outside[base];
     if (fail || o->away || o->gone) {
         bool gone = !fail && !o->away;
-        model_on_base_failed(sim_turn(s), reference, gone, gone ? "no such tag" : "it is away");
+        model_on_base_failed(sim_turn(s), reference, gone, gone ? "no such tag" : "it is away", 0);
         return;
     }
     char digest[72], child[N_PLATFORMS][72];
@@ -290,7 +290,7 @@ static void retained(struct sim *s, const struct effect *e, const struct publish
         covered(COVERED_CHILD_MISSING);
         check_missing_manifest(s, e->digest);
     }
-    model_on_retain_failed(sim_turn(s), e->repository, name, e->digest, p->failure, p->error);
+    model_on_retain_failed(sim_turn(s), e->repository, name, e->digest, p->failure, p->error, 0);
 }
 
 static void answer(struct sim *s, const struct effect *e, const struct published *p,
@@ -314,7 +314,7 @@ static void answer(struct sim *s, const struct effect *e, const struct published
     if (p->failure == PUBLISH_FOREIGN)
         covered(COVERED_STOPPED);
     model_on_publication_failed(sim_turn(s), e->publication, e->step, p->failure, p->platform,
-                                p->error);
+                                p->error, 0);
 }
 
 static void run_publish(struct sim *s, struct op *op, enum op_way way)

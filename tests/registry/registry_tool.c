@@ -116,11 +116,12 @@ static json_t *answer(const struct registry_result *r, const struct err *err)
     json_t *tags = json_array();
     VEC_FOREACH (&r->tags, t)
         json_array_append_new(tags, json_string(*t));
-    return json_pack("{s:s?,s:s,s:b,s:s,s:s?,s:I,s:s,s:b,s:b,s:b,s:o,s:I}", "error",
+    return json_pack("{s:s?,s:s,s:b,s:s,s:s?,s:I,s:s,s:b,s:b,s:b,s:I,s:o,s:I}", "error",
                      err->code ? strerrorname_np(-err->code) : NULL, "text", err->text, "retryable",
                      err->retryable, "digest", r->digest, "media_type", r->media_type, "size",
                      (json_int_t)r->size, "body", strbuf_str(&r->body), "existed", r->existed,
-                     "mounted", r->mounted, "unknown", r->unknown, "tags", tags, "peak_kb",
+                     "mounted", r->mounted, "unknown", r->unknown, "retry_after_ms",
+                     (json_int_t)r->retry_after_ms, "tags", tags, "peak_kb",
                      (json_int_t)usage.ru_maxrss);
 }
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from email.utils import formatdate
 
 import pytest
 
@@ -140,8 +141,22 @@ def test_retry_after_beyond_patience(fake, client):
     fake.fault("GET", "manifests", status=429, headers={"Retry-After": "3600"})
     begun = time.monotonic()
     result = client(fake.host).fails("EAGAIN", "get", "a/b", "1")
-    assert result["retryable"] and "3600" in result["text"]
+    assert result["retryable"] and result["text"].endswith("retry after 3600 s") and result["retry_after_ms"] == 3600_000
     assert time.monotonic() - begun < 1
+
+
+def test_what_a_put_is_told_to_wait(fake, client):
+    """It is not repeated: who asked for it is told. As seconds, as a date, and by who gives the tokens."""
+    tool = client(fake.host, "user", "secret")
+    fake.fault("PUT", "manifests", status=429, headers={"Retry-After": "2"})
+    assert tool.fails("EAGAIN", "put", "a/b", "1", MANIFEST, TEXT, True)["retry_after_ms"] == 2000
+    fake.fault("PUT", "manifests", status=503, headers={"Retry-After": formatdate(time.time() + 100, usegmt=True)})
+    assert 90_000 < tool.fails("EREMOTEIO", "put", "a/b", "1", MANIFEST, TEXT, True)["retry_after_ms"] <= 100_000
+    fake.auth = "token"
+    fake.fault("GET", "/token", status=429, headers={"Retry-After": "1000"})
+    assert tool.fails("EAGAIN", "get", "a/b", "1")["retry_after_ms"] == 1000_000
+    fake.auth = None
+    assert tool.fails("ENOENT", "get", "a/b", "1")["retry_after_ms"] == 0
 
 
 # What a proxy says when it gives up is not what the registry did.

@@ -143,7 +143,8 @@ static void test_retry_of_a_publication(void **state)
     assert_int_equal(e.kind, EFFECT_PUBLISH);
     w.todo.n--;
     world_begin(&w, 1);
-    model_on_publication_failed(w.m, e.publication, e.step, PUBLISH_AWAY, PLATFORM_COUNT, "away");
+    model_on_publication_failed(w.m, e.publication, e.step, PUBLISH_AWAY, PLATFORM_COUNT, "away",
+                                0);
     world_end(&w);
     effect_done(&e);
     assert_string_equal(world_text(&w, TRACK, "reason", "code"), "registry-away");

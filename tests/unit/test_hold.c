@@ -202,14 +202,17 @@ static void test_rollback_to_what_the_registry_lost(void **state)
     push(&w, "c2");
     cleanup_free char *two = xstrdup(world_tag_digest(&w, BASE, "latest"));
     world_ask(&w, COMMAND_ROLLBACK, TRACK);
-    struct effect e = w.todo.items[w.todo.n - 1];
-    assert_int_equal(e.kind, EFFECT_PUBLISH);
-    w.todo.n--;
-    world_begin(&w, 1);
-    model_on_publication_failed(w.m, e.publication, e.step, PUBLISH_MISSING, PLATFORM_AMD64,
-                                "no such manifest");
-    world_end(&w);
-    effect_done(&e);
+    for (int i = 0; i < 2; i++) {
+        struct effect e = w.todo.items[w.todo.n - 1];
+        assert_int_equal(e.kind, EFFECT_PUBLISH);
+        w.todo.n--;
+        world_begin(&w, 1);
+        model_on_publication_failed(w.m, e.publication, e.step, PUBLISH_MISSING, PLATFORM_AMD64,
+                                    "no such manifest", 0);
+        world_end(&w);
+        effect_done(&e);
+        world_wait(&w, 5000);
+    }
     assert_int_equal(world_settle(&w, NULL), 0);
     assert_string_equal(world_track_state(&w, TRACK), "blocked");
     assert_string_equal(world_text(&w, TRACK, "reason", "code"), "child-missing");

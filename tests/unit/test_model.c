@@ -82,7 +82,7 @@ static void test_tags_of_a_rank_move_together_and_latest_last(void **state)
     world_begin(&w, 1);
     model_on_publication_tag(w.m, e.publication, "latest"); /* not of this rank: nothing */
     model_on_publication_tag(w.m, e.publication, "1.2");
-    model_on_publication_failed(w.m, e.publication, PUBLISH_TAG, PUBLISH_AWAY, 0, "away");
+    model_on_publication_failed(w.m, e.publication, PUBLISH_TAG, PUBLISH_AWAY, 0, "away", 0);
     world_end(&w);
     effect_done(&e);
     world_begin(&w, 10000);

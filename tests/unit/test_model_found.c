@@ -105,7 +105,7 @@ static void test_a_tag_read_back_as_something_else_is_put_again(void **state)
     }
     world_begin(&w, 1);
     model_on_publication_failed(w.m, e.publication, PUBLISH_VERIFY, PUBLISH_AWAY, PLATFORM_COUNT,
-                                "latest was read back as another");
+                                "latest was read back as another", 0);
     world_end(&w);
     effect_done(&e);
     world_wait(&w, 10000);
@@ -228,7 +228,7 @@ static void test_a_restart_knows_which_base_is_gone(void **state)
     world_see(&w, SOURCE, MASTER, "c1");
     world_inspect(&w, "FROM debian:12\n");
     world_begin(&w, 1);
-    model_on_base_failed(w.m, "docker.io/library/debian:12", true, "no such tag");
+    model_on_base_failed(w.m, "docker.io/library/debian:12", true, "no such tag", 0);
     world_end(&w);
     assert_string_equal(world_text(&w, TRACK, "reason", "code"), "base-missing");
     world_restart(&w);
@@ -249,7 +249,7 @@ static void test_a_restart_knows_that_the_registry_was_away(void **state)
         e++;
     world_begin(&w, 1);
     model_on_retain_failed(w.m, e->repository, e->tags.items[0].tag, e->digest, PUBLISH_AWAY,
-                           "no route to host");
+                           "no route to host", 0);
     world_end(&w);
     assert_string_equal(world_text(&w, TRACK, "reason", "code"), "registry-away");
     world_restart(&w);
@@ -273,16 +273,19 @@ static void test_a_key_that_came_again_is_built_again_when_it_is_lost(void **sta
     push(&w, "c2");
     push(&w, "c1");
     push(&w, "c3"); /* superseded twice: the build of c1 may finish */
-    for (size_t i = w.todo.n; i-- > 0;) {
-        struct effect e = w.todo.items[i];
-        if (e.kind != EFFECT_RETAIN)
-            continue;
-        vec_remove(&w.todo, i);
-        world_begin(&w, 1);
-        model_on_retain_failed(w.m, e.repository, e.tags.items[0].tag, e.digest, PUBLISH_MISSING,
-                               "no such manifest");
-        world_end(&w);
-        effect_done(&e);
+    for (int again = 0; again < 2; again++) {
+        for (size_t i = w.todo.n; i-- > 0;) {
+            struct effect e = w.todo.items[i];
+            if (e.kind != EFFECT_RETAIN)
+                continue;
+            vec_remove(&w.todo, i);
+            world_begin(&w, 1);
+            model_on_retain_failed(w.m, e.repository, e.tags.items[0].tag, e.digest,
+                                   PUBLISH_MISSING, "no such manifest", 0);
+            world_end(&w);
+            effect_done(&e);
+        }
+        world_wait(&w, 5000);
     }
     got = world_poll(&w, "one");
     assert_int_equal(got.leases.n, 1);

@@ -139,7 +139,7 @@ static void base_failed(struct world *w, bool gone)
     a_base_is_looked_up(w);
     struct effect e = world_take(w, EFFECT_RESOLVE_BASE);
     world_begin(w, 1);
-    model_on_base_failed(w->m, e.reference, gone, gone ? "no such tag" : "cannot connect");
+    model_on_base_failed(w->m, e.reference, gone, gone ? "no such tag" : "cannot connect", 0);
     world_end(w);
     effect_done(&e);
 }
@@ -214,7 +214,7 @@ static void what_it_returns_to_is_lost(struct world *w)
     world_build(w, "one", "app", "y");
     world_publish(w);
     world_ask(w, COMMAND_ROLLBACK, APP);
-    world_step_fails(w, PUBLISH_MISSING, PLATFORM_AMD64, "linux/amd64 is gone");
+    world_child_missing(w, PLATFORM_AMD64, "linux/amd64 is gone");
 }
 
 /* ---- building ---- */
@@ -431,7 +431,7 @@ static void the_registry_lost_it(struct world *w)
     published(w);
     strvec_add(&world_find_image(w, "app")->tags, "another");
     world_reload(w);
-    world_step_fails(w, PUBLISH_MISSING, PLATFORM_AMD64, "linux/amd64 is gone");
+    world_child_missing(w, PLATFORM_AMD64, "linux/amd64 is gone");
 }
 
 /* ---- how a build ended ---- */

@@ -487,7 +487,7 @@ static void resolve(struct world *w, const char *digest, bool gone)
     if (digest)
         model_on_base(w->m, e.reference, digest, &child, 1, false);
     else
-        model_on_base_failed(w->m, e.reference, gone, "no answer");
+        model_on_base_failed(w->m, e.reference, gone, "no answer", 0);
     world_end(w);
     effect_done(&e);
 }

@@ -106,17 +106,21 @@ static void sum_up(struct model *m, enum platform p)
     m->usual_speed[p] = n ? sum / n : 0;
     m->fastest[p] = 0;
     for (const struct board *b = m->boards; b; b = b->hh.next) {
-        bool there = b->state == BOARD_ONLINE && (b->native[p] || b->emulated[p]);
-        int64_t speed = there ? speed_for(m, b, p) : 0;
+        int64_t speed = b->native[p] || b->emulated[p] ? speed_for(m, b, p) : 0;
         m->fastest[p] = speed > m->fastest[p] ? speed : m->fastest[p];
     }
 }
 
+/* Chains are counted on the fastest board that the farm has, there or not: places do not change whenever it comes and goes. */
 void estimate_boards_changed(struct model *m)
 {
-    m->chains++;
-    for (int p = 0; p < PLATFORM_COUNT; p++)
+    bool changed = false;
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        int64_t was = m->fastest[p];
         sum_up(m, (enum platform)p);
+        changed = changed || m->fastest[p] != was;
+    }
+    m->chains += changed;
 }
 
 int64_t estimate_duration(struct model *m, const struct job *j, const struct board *b)

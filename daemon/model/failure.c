@@ -11,6 +11,7 @@
  * What settled as failed is tried again after 1 h, doubling to 24 h: each time a round of tries as above. */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
+#include "daemon/model/queue.h"
 #include "daemon/model/schedule.h"
 
 #include <inttypes.h>
@@ -43,6 +44,7 @@ static void wait_for_retry(struct model *m, struct job *j, int64_t delay)
 void job_resume_wait(struct model *m, struct job *j)
 {
     j->retry_due = model_clock_due(m, j->retry_clock);
+    queue_drop(j);
     vec_push(&m->backing_off, j);
     model_timer(m, j->retry_due);
     model_clock_keep(m);

@@ -1,6 +1,7 @@
 /* The end of the model. */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
+#include "daemon/model/queue.h"
 
 /* Frees every object of a hash table: `extra` first, then its columns. */
 #define free_all(head, id, extra)                                                                  \
@@ -171,9 +172,8 @@ void model_free(struct model *m)
     strbuf_done(&m->key_list);
     vec_free(&m->behind);
     vec_free(&m->unread);
-    vec_free(&m->stranded);
-    for (int p = 0; p < PLATFORM_COUNT; p++)
-        vec_free(&m->ready[p]);
+    queue_done(m);
+    vec_free(&m->looked_past);
     free(m->buildah);
     free(m);
 }

@@ -7,6 +7,7 @@
  *                    the registry lost its output: succeeded -> wanted */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
+#include "daemon/model/queue.h"
 #include "daemon/model/schedule.h"
 
 #include <assert.h>
@@ -53,6 +54,8 @@ void job_move(struct model *m, struct job *j, enum job_state state)
 {
     assert(job_may(j->state, state));
     j->state = state;
+    if (state != JOB_WANTED)
+        queue_drop(j);
     retain_job(m, j, job_under_way(j));
     model_touch(m, j);
     job_changed(m, j);
@@ -97,6 +100,7 @@ void job_note_builder(struct model *m, struct job *j, const struct slot *s)
         return;
     j->buildah = s->buildah;
     str_replace(&j->buildah_for, s->buildah_for);
+    schedule_demand_changed(m, j);
     model_touch(m, j);
 }
 

@@ -3,6 +3,7 @@
 
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
+#include "daemon/model/queue.h"
 #include "daemon/model/schedule.h"
 
 #include <errno.h>
@@ -208,17 +209,9 @@ void model_clock_keep(struct model *m)
     model_timer(m, m->mono + CLOCK_NOTE_MS);
 }
 
-static bool anything_queued(const struct model *m)
-{
-    size_t n = m->stranded.n;
-    for (int p = 0; p < PLATFORM_COUNT; p++)
-        n += m->ready[p].n;
-    return n > 0;
-}
-
 void model_clock_timer(struct model *m, bool waits)
 {
-    if (!waits && !m->backing_off.n && !m->behind.n && !m->attempts && !anything_queued(m))
+    if (!waits && !m->backing_off.n && !m->behind.n && !m->attempts && !queue_length(m))
         return;
     clock_store(m, CLOCK_NOTE_MS);
     model_clock_keep(m);

@@ -9,11 +9,13 @@
  * (estimate.c). That may be a board that is busy now: then the job waits for it, is counted as that board's, and leaves
  * the slow board that is free to the next job. So a slow board gets what nobody waits for.
  *
- * One binary heap a platform: a hundred thousand wanted jobs cost what ten do. */
+ * Jobs that ask the same of a board stand in one queue (queue.c). Where no board that is willing could take them they are
+ * not looked at, however many they are; the others cost the same, a hundred thousand or ten. */
 #include "daemon/model/schedule.h"
 
 #include "daemon/model/estimate.h"
 #include "daemon/model/objects.h"
+#include "daemon/model/queue.h"
 
 #include <inttypes.h>
 
@@ -23,7 +25,8 @@
 #define CHAIN_HALF_MS ((int64_t)60 * 60 * 1000)
 /* One point of an image's priority, -100 to 100, counts as so much waiting. */
 #define PRIORITY_MS 60000
-/* Jobs that are left waiting for a board are looked past, up to so many of each platform. */
+/* Jobs that are left waiting for a busy board are looked past, up to so many of each queue where a board is free, and of
+ * each platform where none is. */
 #define LOOK_PAST 64
 /* A job waits for a busy board only if it would be done by that in less than this share (percent) of the time. */
 #define WAIT_PERCENT 90
@@ -35,56 +38,6 @@
 /* A board whose poll was answered so recently is likely to be asking for more in a moment. */
 #define POLLS_AGAIN_MS 5000
 #define MOMENT_MS      1000
-
-/* ---- the heaps ---- */
-
-static bool before(const struct job *a, const struct job *b)
-{
-    return a->order != b->order ? a->order < b->order : strcmp(a->key, b->key) < 0;
-}
-
-static void sift_up(jobvec *heap, size_t i)
-{
-    struct job *j = heap->items[i];
-    while (i > 0 && before(j, heap->items[(i - 1) / 2])) {
-        heap->items[i] = heap->items[(i - 1) / 2];
-        i = (i - 1) / 2;
-    }
-    heap->items[i] = j;
-}
-
-static void sift_down(jobvec *heap, size_t i)
-{
-    struct job *j = heap->items[i];
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child >= heap->n)
-            break;
-        if (child + 1 < heap->n && before(heap->items[child + 1], heap->items[child]))
-            child++;
-        if (!before(heap->items[child], j))
-            break;
-        heap->items[i] = heap->items[child];
-        i = child;
-    }
-    heap->items[i] = j;
-}
-
-static void heap_push(jobvec *heap, struct job *j)
-{
-    vec_push(heap, j);
-    sift_up(heap, heap->n - 1);
-}
-
-static struct job *heap_pop(jobvec *heap)
-{
-    struct job *top = heap->items[0], *last = heap->items[--heap->n];
-    if (heap->n) {
-        heap->items[0] = last;
-        sift_down(heap, 0);
-    }
-    return top;
-}
 
 /* ---- the order ---- */
 
@@ -100,25 +53,16 @@ static void rank(struct model *m, struct job *j)
 
 static void rank_anew(struct model *m)
 {
-    size_t n = 0;
-    for (int p = 0; p < PLATFORM_COUNT; p++)
-        n += m->ready[p].n;
-    if (m->ranked == estimate_stamp(m) || (n > SHORT_QUEUE && m->mono < m->ranked_at + RANK_MS))
+    if (m->ranked == estimate_stamp(m) ||
+        (queue_length(m) > SHORT_QUEUE && m->mono < m->ranked_at + RANK_MS))
         return;
     m->ranked = estimate_stamp(m);
     m->ranked_at = m->mono;
-    for (int p = 0; p < PLATFORM_COUNT; p++) {
-        VEC_FOREACH (&m->ready[p], j)
+    for (struct queue *q = m->queues; q; q = q->hh.next) {
+        VEC_FOREACH (&q->heap, j)
             rank(m, *j);
-        for (size_t i = m->ready[p].n / 2; i-- > 0;)
-            sift_down(&m->ready[p], i);
+        queue_sort(q);
     }
-}
-
-/* The place of a job that is in a heap has changed. */
-static void rank_again(struct model *m)
-{
-    m->ranked = -1;
 }
 
 void schedule_add(struct model *m, struct job *j)
@@ -127,28 +71,23 @@ void schedule_add(struct model *m, struct job *j)
         j->queued_clock = model_clock(m);
         model_touch(m, j);
     }
-    if (j->queued && !j->stranded) { /* it was cancelled meanwhile: its place is another now */
-        rank_again(m);
-        return;
-    }
-    j->queued = true;
-    j->stranded = false;
     model_clock_keep(m);
     rank(m, j);
-    heap_push(&m->ready[j->platform], j);
+    queue_put(m, j);
+    m->dispatch = true;
+}
+
+void schedule_demand_changed(struct model *m, struct job *j)
+{
+    if (!j->queue)
+        return;
+    queue_put(m, j);
     m->dispatch = true;
 }
 
 void schedule_boards_changed(struct model *m)
 {
     estimate_boards_changed(m);
-    VEC_FOREACH (&m->stranded, it) {
-        struct job *j = *it;
-        if (j->stranded)
-            heap_push(&m->ready[j->platform], j);
-        j->stranded = false;
-    }
-    m->stranded.n = 0;
     m->dispatch = true;
 }
 
@@ -300,14 +239,6 @@ static bool is_free(const struct board *b)
     return b->idle_in.n && b->idle_in.items[0] == 0;
 }
 
-static bool free_for(const struct model *m, enum platform p)
-{
-    for (const struct board *b = m->boards; b; b = b->hh.next)
-        if ((b->native[p] || b->emulated[p]) && is_free(b))
-            return true;
-    return false;
-}
-
 /* ---- which board ---- */
 
 struct choice {
@@ -327,13 +258,13 @@ static int64_t handicap(const struct board *b, int64_t takes)
     return b->speed ? ms : ms + takes / (50 + (b->memory >> 26));
 }
 
-/* Where the job would end first: `now` of the boards that are free, `ever` of all. */
-static void choose(struct model *m, const struct job *j, struct choice *now, struct choice *ever)
+/* Where the job would end first: `now` of the boards that are free, `ever` of all that its queue fits. */
+static void choose(struct model *m, const struct queue *q, const struct job *j, struct choice *now,
+                   struct choice *ever)
 {
     const char *last = last_board(m, j);
-    for (struct board *b = m->boards; b; b = b->hh.next) {
-        if (!b->idle_in.n || !offers(b, j) || avoided(m, b, j))
-            continue;
+    VEC_FOREACH (&q->fit, it) {
+        struct board *b = *it;
         struct choice c = {.board = b, .takes = estimate_duration(m, j, b)};
         int64_t counts = c.takes;
         if (str_eq(last, b->name))
@@ -348,17 +279,16 @@ static void choose(struct model *m, const struct job *j, struct choice *now, str
 
 static void grant(struct model *m, struct job *j, const struct choice *c)
 {
-    j->queued = false;
     attempt_grant(m, j, c->board);
     c->board->granted_now++;
     occupy(c->board, c->takes);
 }
 
 /* Places the job, or leaves it waiting; whether it is placed. */
-static bool place(struct model *m, struct job *j)
+static bool place(struct model *m, const struct queue *q, struct job *j)
 {
     struct choice now = {0}, ever = {0};
-    choose(m, j, &now, &ever);
+    choose(m, q, j, &now, &ever);
     if (now.board && now.ends * WAIT_PERCENT / 100 <= ever.ends) {
         grant(m, j, &now);
         return true;
@@ -370,61 +300,90 @@ static bool place(struct model *m, struct job *j)
 
 /* ---- placing ---- */
 
-/* The jobs that were looked past in this round. */
-struct round {
-    struct job *aside[PLATFORM_COUNT][LOOK_PAST];
-    size_t n[PLATFORM_COUNT];
-};
-
-/* The first job of all platforms for which a board is free, or NULL; out of its heap. */
-static struct job *next_job(struct model *m, const struct round *r)
+/* Whether a board that the queue fits is free. In a round boards only become busy. */
+static bool has_free(struct queue *q)
 {
-    jobvec *best = NULL;
-    for (int p = 0; p < PLATFORM_COUNT; p++) {
-        jobvec *heap = &m->ready[p];
-        if (!heap->n || r->n[p] == LOOK_PAST || (best && !before(heap->items[0], best->items[0])))
-            continue;
-        if (free_for(m, (enum platform)p))
-            best = heap;
-    }
-    return best ? heap_pop(best) : NULL;
+    while (q->cursor < q->fit.n && !is_free(q->fit.items[q->cursor]))
+        q->cursor++;
+    return q->cursor < q->fit.n;
 }
 
-static void strand(struct model *m, struct job *j)
+/* Which boards could take the jobs of a queue, all of which ask the same. */
+static void find_fit(struct model *m, struct queue *q, const bool *free)
 {
-    j->stranded = true;
-    vec_push(&m->stranded, j);
+    q->fit.n = q->cursor = q->looked_past = 0;
+    if (!q->heap.n || !free[q->demand.platform])
+        return;
+    const struct job *j = q->heap.items[0];
+    for (struct board *b = m->boards; b; b = b->hh.next)
+        if (b->idle_in.n && offers(b, j) && !avoided(m, b, j))
+            vec_push(&q->fit, b);
+}
+
+/* The queue whose first job is the next, or NULL when no free board is left to be given one. Jobs of which all boards are
+ * busy are looked at too, since they are in the way of those behind; `busy` counts them, for each platform. */
+static struct queue *next_queue(struct model *m, const size_t *busy)
+{
+    struct queue *best = NULL;
+    bool any = false;
+    for (struct queue *q = m->queues; q; q = q->hh.next) {
+        if (!q->heap.n || !q->fit.n)
+            continue;
+        bool free = has_free(q);
+        if ((free ? q->looked_past : busy[q->demand.platform]) == LOOK_PAST)
+            continue;
+        any = any || free;
+        if (!best || queue_before(q->heap.items[0], best->heap.items[0]))
+            best = q;
+    }
+    return any ? best : NULL;
 }
 
 static void place_all(struct model *m)
 {
-    struct round r;
-    struct job *j;
-    memset(r.n, 0, sizeof(r.n));
-    while ((j = next_job(m, &r))) {
-        if (j->state != JOB_WANTED || j->retry_due)
-            j->queued = false;
-        else if (!schedule_can_run(m, j))
-            strand(m, j);
-        else if (!place(m, j))
-            r.aside[j->platform][r.n[j->platform]++] = j;
+    size_t busy[PLATFORM_COUNT] = {0};
+    struct queue *q;
+    while ((q = next_queue(m, busy))) {
+        bool free = has_free(q);
+        struct job *j = queue_pop(q);
+        if (place(m, q, j))
+            continue;
+        vec_push(&m->looked_past, j);
+        ++*(free ? &q->looked_past : &busy[j->platform]);
     }
-    for (int p = 0; p < PLATFORM_COUNT; p++)
-        for (size_t i = 0; i < r.n[p]; i++)
-            heap_push(&m->ready[p], r.aside[p][i]);
+    VEC_FOREACH (&m->looked_past, j)
+        queue_put(m, *j);
+    m->looked_past.n = 0;
+}
+
+static bool anybody_asks(const struct model *m)
+{
+    for (const struct board *b = m->boards; b; b = b->hh.next)
+        if (free_slots(m, b) > 0)
+            return true;
+    return false;
+}
+
+static void begin_round(struct model *m)
+{
+    bool free[PLATFORM_COUNT] = {0};
+    for (struct board *b = m->boards; b; b = b->hh.next) {
+        note_slots(m, b);
+        for (int p = 0; p < PLATFORM_COUNT; p++)
+            free[p] = free[p] || ((b->native[p] || b->emulated[p]) && is_free(b));
+    }
+    for (struct queue *q = m->queues; q; q = q->hh.next)
+        find_fit(m, q, free);
 }
 
 void schedule_run(struct model *m)
 {
-    bool any = false;
-    for (int p = 0; p < PLATFORM_COUNT; p++)
-        any = any || m->ready[p].n;
-    if (any) {
+    if (queue_length(m) && anybody_asks(m)) {
         rank_anew(m);
-        for (struct board *b = m->boards; b; b = b->hh.next)
-            note_slots(m, b);
+        begin_round(m);
         place_all(m);
     }
+    queue_sweep(m);
     for (struct board *b = m->boards; b; b = b->hh.next)
         if (b->granted_now)
             board_answer_poll(m, b);

@@ -5,6 +5,8 @@
 
 /* Queues a wanted job for a board. */
 void schedule_add(struct model *m, struct job *j);
+/* What it asks of a board has changed: where it is queued it stands in another queue. */
+void schedule_demand_changed(struct model *m, struct job *j);
 /* Places queued jobs on boards that ask for work, until none fits, and answers their polls. */
 void schedule_run(struct model *m);
 /* Whether some board that is there could run the job, were it free. */

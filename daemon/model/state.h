@@ -264,9 +264,9 @@ struct job {
     /* live */
     enum platform platform;
     int64_t retry_due;
-    int64_t order; /* its place in the queue: the lowest goes first */
-    bool queued;
-    bool stranded;        /* queued, but no board that is there could run it */
+    int64_t order;        /* its place in the queue: the lowest goes first */
+    struct queue *queue;  /* where it waits for a board; NULL: it does not */
+    size_t at;            /* its place in the heap of that */
     strvec pins;          /* digests that it needs of registries, where `pins_known` */
     bool pins_known;      /* as of its spec; else that is read again when it is to be pinned */
     bool pinning;         /* they are kept for it: it is under way */
@@ -519,7 +519,8 @@ struct model {
     VEC(struct build *) retired_builds;   /* freed once this turn's rows are written */
     VEC(struct attempt *) ended_attempts; /* likewise */
     VEC(struct track *) plan;             /* tracks to plan in this turn */
-    jobvec ready[PLATFORM_COUNT];         /* wanted jobs that wait for a board: see schedule.c */
+    struct queue *queues;                 /* wanted jobs that wait for a board: see queue.c */
+    jobvec looked_past;                   /* those of a round of placing */
     struct strbuf key_list;               /* room of key_compute */
     jobvec
         loaded_waiting; /* until the start is done: jobs that were loaded wanted or with a delay */
@@ -530,13 +531,12 @@ struct model {
     int64_t audit_next;               /* no audit is due before */
     int retaining;                    /* EFFECT_RETAINs under way */
     VEC(struct context *) unread;     /* contexts to ask for again when their time comes */
-    jobvec stranded;                  /* wanted jobs that no board that is there could run */
     bool dispatch;                    /* a board or a job changed: try to place jobs */
-    int64_t ranked, ranked_at;        /* estimate_stamp and time of the last ranking of `ready` */
+    int64_t ranked, ranked_at;        /* estimate_stamp and time of the last ranking of `queues` */
     int64_t work_sum[PLATFORM_COUNT]; /* of the slots whose work is known, and how many they are */
     int64_t work_slots[PLATFORM_COUNT];
     int64_t usual_speed[PLATFORM_COUNT]; /* mean of the boards whose speed is known; 0: none is */
-    int64_t fastest[PLATFORM_COUNT];     /* speed of the fastest board that is there; 0: none is */
+    int64_t fastest[PLATFORM_COUNT];     /* speed of the fastest board; 0: there is none */
     int64_t chains;                      /* rises whenever a length in a chain changes */
     int visit;
     int64_t edges;     /* rises whenever a track is built on other tags than before */

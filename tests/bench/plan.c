@@ -390,6 +390,46 @@ static double dispatch(size_t n)
     return took / (double)polls;
 }
 
+/* `n` jobs wait for a board that comes and goes, while another one, which may build none of them, asks for work: the
+ * milliseconds of one poll of each. */
+static double toggle(size_t n)
+{
+    static const enum platform other[] = {PLATFORM_S390X};
+    enum { TIMES = 200 };
+    struct bench_world w;
+    double load, start;
+    bench_init(&w);
+    w.dockerfile = dockerfile;
+    w.keep_rows = true;
+    add_image(&w, 0);
+    bench_start(&w);
+    bench_begin(&w);
+    see(&w, 0, NULL);
+    bench_end(&w);
+    vec_reserve(&w.boards, 2);
+    struct bench_board *b = bench_board(&w, "board", platforms, PLATFORMS, 10, (int64_t)8 << 30);
+    struct bench_board *o = bench_board(&w, "emulator", other, 1, 10, (int64_t)8 << 30);
+    for (size_t p = 0; p < PLATFORMS; p++)
+        vec_push(&o->emulated, platforms[p]);
+    bench_settle(&w);
+    add_jobs(&w, n, "wanted");
+    bench_restart(&w, &load, &start);
+    w.keep_rows = false;
+    b->draining = true; /* it says so, and in the next poll that it is not, but has no slot */
+    bench_session(&w, b);
+    bench_session(&w, o);
+    double begin = bench_now();
+    for (int i = 0; i < TIMES; i++, b->draining = !b->draining) {
+        w.mono += 30000;
+        b->slots = 0;
+        bench_poll_again(&w, b);
+        bench_poll_again(&w, o);
+    }
+    double took = (bench_now() - begin) / TIMES / 2;
+    bench_done(&w);
+    return took;
+}
+
 int main(void)
 {
     struct bench_world w;
@@ -409,5 +449,6 @@ int main(void)
     bench_done(&w);
     figure("dispatch of one job of 10", dispatch(10), 1);
     figure("dispatch of one job of 100,000", dispatch(JOBS_MANY), 1);
+    figure("a poll while a board comes and goes that 100,000 jobs need", toggle(JOBS_MANY), 1);
     return failed;
 }

@@ -218,6 +218,91 @@ static void test_what_no_board_can_run_is_in_nobodys_way(void **state)
     bench_done(&w);
 }
 
+/* A hundred images that no emulating board may build, and z, which may be built so. */
+static const struct shape *hundred_and_z(void)
+{
+    static struct shape shapes[102];
+    static char names[101][8];
+    for (int i = 0; i < 101; i++) {
+        snprintf(names[i], sizeof(names[i]), "%c%d", i == 100 ? 'z' : 'a', i);
+        shapes[i] = (struct shape){names[i], ""};
+    }
+    return shapes;
+}
+
+/* What only a board could take that takes nothing now does not keep the others from theirs. */
+static void test_what_no_board_takes_now_is_in_nobodys_way(void **state)
+{
+    static const enum platform arm64[] = {PLATFORM_ARM64};
+    const struct shape *shapes = hundred_and_z();
+    for (int why = 0; why < 3; why++) {
+        struct bench_world w;
+        begin(&w, shapes, arm64, 1);
+        w.farm->min_disk = (int64_t)1 << 30;
+        vec_push(&w.farm->boards, (struct farm_board_rule){.pattern = xstrdup("native"),
+                                                           .max_temperature = 60,
+                                                           .min_disk = (int64_t)1 << 30});
+        VEC_FOREACH (&w.farm->images, image)
+            image->emulated = *image->name == 'z';
+        struct bench_board *native = bench_board(&w, "native", arm64, 1, 2, (int64_t)4 << 30);
+        struct bench_board *b = board(&w, "emulator", 4);
+        vec_push(&b->emulated, PLATFORM_ARM64);
+        bench_session(&w, b);
+        native->temperature = why == 0 ? 80 : 40;
+        native->disk_free = why == 1 ? 1 << 20 : (int64_t)10 << 30;
+        native->draining = why == 2;
+        bench_poll(&w, native);
+        push_all(&w, shapes, 1);
+        w.mono += MINUTE;
+        assert_string_equal(gets(&w, b), "z");
+        assert_string_equal(gets(&w, native), "");
+        native->temperature = 40;
+        native->disk_free = (int64_t)10 << 30;
+        native->draining = false;
+        bench_poll_again(&w, native);
+        assert_int_equal(native->leases.n, 2);
+        bench_done(&w);
+    }
+}
+
+static void fail_all(struct bench_world *w, struct bench_board *b, enum wire_failure kind)
+{
+    for (; b->leases.n; b->leases.n--) {
+        struct bench_lease *l = &b->leases.items[b->leases.n - 1];
+        struct wire_result r = {.epoch = l->epoch,
+                                .outcome = WIRE_FAILED,
+                                .kind = kind,
+                                .reason = (char *)(uintptr_t) "it broke"};
+        bench_begin(w);
+        model_on_result(w->m, l->lease, &r, ++w->token);
+        bench_end(w);
+        free(l->lease);
+        free(l->job);
+        free(l->track);
+    }
+}
+
+/* Neither does what has failed on the only board that is free. */
+static void test_what_avoids_the_free_board_is_in_nobodys_way(void **state)
+{
+    const struct shape *shapes = hundred_and_z();
+    struct bench_world w;
+    begin(&w, shapes, amd64, 1);
+    struct bench_board *one = board(&w, "one", 100), *two = board(&w, "two", 1);
+    for (int i = 0; i < 100; i++)
+        push(&w, shapes[i].image, 1);
+    bench_effects(&w);
+    bench_poll(&w, one);
+    assert_int_equal(one->leases.n, 100);
+    fail_all(&w, one, WIRE_FAILURE_RECIPE);
+    bench_poll(&w, two); /* it gets one of them, and is busy */
+    assert_int_equal(two->leases.n, 1);
+    push(&w, "z100", 1);
+    bench_effects(&w);
+    assert_string_equal(gets(&w, one), "z");
+    bench_done(&w);
+}
+
 /* ---- the board ---- */
 
 /* Two boards of one slot that built a twice: "slow" takes four times as long. */
@@ -371,6 +456,8 @@ int main(void)
         cmocka_unit_test(test_what_waits_long_enough_goes_first),
         cmocka_unit_test(test_no_platform_starves_on_a_board_of_two),
         cmocka_unit_test(test_what_no_board_can_run_is_in_nobodys_way),
+        cmocka_unit_test(test_what_no_board_takes_now_is_in_nobodys_way),
+        cmocka_unit_test(test_what_avoids_the_free_board_is_in_nobodys_way),
         cmocka_unit_test(test_a_job_waits_for_the_faster_board),
         cmocka_unit_test(test_what_was_learnt_survives_a_restart),
         cmocka_unit_test(test_the_board_that_built_it_last_is_preferred),

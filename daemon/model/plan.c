@@ -111,6 +111,8 @@ bool track_under_way(struct model *m, const struct track *t)
         return true;
     if (t->state != TRACK_PUBLISHING && held(m, t) && !hold_lets_through(t))
         return false; /* whatever it builds is not published */
+    if (t->image && model_repository(m, t->image->repository)->stopped)
+        return false; /* nor this */
     switch (t->state) {
     case TRACK_WAITING:
         return t->reason.code == REASON_INSPECTING || t->reason.code == REASON_RESOLVING_BASE ||

@@ -335,12 +335,24 @@ void publish_waits_no_more(struct model *m, struct track *t)
         leave_queue(m, t);
 }
 
+/* What was built is published when a person says so: it waits as held. Newer inputs that it kept waiting, as what may
+ * finish in spite of them, are built now. */
+static void wait_for_person(struct model *m, struct track *t)
+{
+    if (!build_active(t->current) || t->current->state == BUILD_HELD)
+        return;
+    build_move(m, t->current, BUILD_HELD);
+    model_plan_later(m, t);
+}
+
 static void publish(struct model *m, struct track *t, int64_t build, childvec *children,
                     const strvec *move)
 {
     struct repository *r = model_repository(m, t->image->repository);
     struct publication *running = r->running;
     if (r->stopped) {
+        if (t->current && t->current->id == build && !publish_running(m, t))
+            wait_for_person(m, t);
         track_state_set(m, t, TRACK_BLOCKED, REASON_REPOSITORY_STOPPED, "%s", r->stopped);
         return;
     }
@@ -370,11 +382,7 @@ static void show_held(struct model *m, struct track *t)
 {
     cleanup_hold struct hold hold = {0};
     hold_of(m, t, &hold);
-    if (build_active(t->current) && t->current->state != BUILD_HELD) {
-        build_move(m, t->current, BUILD_HELD);
-        model_plan_later(m,
-                         t); /* what may finish in spite of newer inputs has: they are built now */
-    }
+    wait_for_person(m, t);
     track_state_set(m, t, TRACK_HELD, hold.code, "%s", hold.text);
 }
 
@@ -432,6 +440,8 @@ void plan_publish(struct model *m, struct track *t)
     str_replace(&t->conflict, NULL);
     if (why.rival)
         t->conflict = xasprintf("%s is claimed by %s too", why.conflict->name, why.rival->id);
+    if (!owned && (why.rival || why.holder))
+        wait_for_person(m, t);
     if (!owned && why.rival)
         track_state_set(m, t, TRACK_CONFLICT, REASON_TAG_CONFLICT, "%s", t->conflict);
     else if (!owned && why.holder)

@@ -323,6 +323,23 @@ static void inv03_inputs_are_upstreams(struct sim *s, const struct track *t)
         sim_fail(s, __func__, "%s is published, and upstream is elsewhere", t->id);
 }
 
+/* What a person keeps from publishing is made of the newest inputs all the same, and waits as held. */
+static void inv03_what_waits_is_the_newest(struct sim *s, const struct track *t)
+{
+    if (t->state != TRACK_HELD && t->state != TRACK_CONFLICT &&
+        t->reason.code != REASON_REPOSITORY_STOPPED)
+        return;
+    if (build_active(t->current) && t->current->state != BUILD_HELD)
+        sim_fail(s, __func__, "%s waits for a person, and its build is %s", t->id,
+                 build_state_names[t->current->state]);
+    VEC_FOREACH (&t->current->jobs, bj) {
+        const struct slot *slot = t->slots[(*bj)->platform];
+        if (slot->state == SLOT_READY && !str_eq(slot->key, (*bj)->job_key))
+            sim_fail(s, __func__, "%s waits for a person with %s of older inputs", t->id,
+                     slot->platform_name);
+    }
+}
+
 void check_rest(struct sim *s)
 {
     inv11_every_track_says(s);
@@ -331,11 +348,13 @@ void check_rest(struct sim *s)
         inv04_store_equals_model(s);
     check_every_step(s);
     cover_tracks(s->m);
-    for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next) {
+        inv03_what_waits_is_the_newest(s, t);
         if (t->state == TRACK_PUBLISHED && !t->pinned) {
             inv03_inputs_are_upstreams(s, t);
             inv03_tags_name_what_is_wanted(s, t);
         }
+    }
     inv03_what_can_run_runs(s);
     uint64_t rows = check_rows_written(s);
     sim_crash(s, true, 0);

@@ -11,6 +11,12 @@ static bool frozen_or_held(struct sim *s, const struct track *t)
            model_setting(s->m, "frozen at");
 }
 
+static bool repository_stopped(struct sim *s, const struct track *t)
+{
+    cleanup_free char *key = t->image ? xconcat("stopped ", t->image->repository, NULL) : NULL;
+    return key && model_setting(s->m, key);
+}
+
 /* By our own reckoning: something of it goes on that will end by itself. */
 static bool goes_on(struct sim *s, const struct track *t)
 {
@@ -18,7 +24,8 @@ static bool goes_on(struct sim *s, const struct track *t)
         if (p->state < PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) && !p->error)
             return true;
     bool promoted = t->current && t->promoted == t->current->id;
-    if (t->state != TRACK_PUBLISHING && frozen_or_held(s, t) && !promoted)
+    if (repository_stopped(s, t) ||
+        (t->state != TRACK_PUBLISHING && frozen_or_held(s, t) && !promoted))
         return false; /* whatever comes of it is not published */
     if (t->state == TRACK_WAITING)
         return t->reason.code == REASON_INSPECTING || t->reason.code == REASON_RESOLVING_BASE ||

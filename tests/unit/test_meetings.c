@@ -77,6 +77,21 @@ static int cancel_latest(struct world *w, const char *track)
     return r;
 }
 
+/* An audit finds that `latest` of REPO names what the store does not know. */
+static void hand_on_latest(struct world *w)
+{
+    struct err err = ERR_INIT;
+    world_begin(w, 1);
+    assert_int_equal(model_on_audit(w->m, REPO, &err), 0);
+    world_end(w);
+    struct effect e = world_take(w, EFFECT_AUDIT);
+    const struct audited seen = {"latest", world_tag_digest(w, REPO, "latest"), "sha256:hand"};
+    world_begin(w, 1);
+    model_on_audited(w->m, e.repository, &seen, 1);
+    world_end(w);
+    effect_done(&e);
+}
+
 /* ---- retire, and hold, pin or freeze ---- */
 
 static void test_retiring_a_held_track_gives_its_tags_up(void **state)
@@ -201,6 +216,65 @@ static void test_what_has_stopped_has_no_conflict(void **state)
         world_is(&w, "other@master", retire ? "retired" : "deleted",
                  retire ? "retired" : "ref-deleted");
         assert_false(world_attention(&w, "tag-conflict"));
+        world_done(&w);
+    }
+}
+
+/* ---- what waits for a person, and newer inputs ---- */
+
+static void in_conflict(struct world *w)
+{
+    conflict(w);
+}
+
+/* `latest`, the only tag, stays with v1, which is held. */
+static void behind_a_held_one(struct world *w)
+{
+    static const char *const both[] = {"refs/tags/v1", "refs/tags/v2", NULL};
+    struct farm_image *image = base_image(w);
+    str_replace(&image->ref, "refs/tags/v*");
+    start(w);
+    world_see_all(w, BASES, "b1", (const char *const[]){"refs/tags/v1", NULL});
+    world_settle(w, NULL);
+    world_ask(w, COMMAND_HOLD, "base@v1");
+    world_see_all(w, BASES, "b1", both);
+    world_settle(w, NULL);
+    world_is(w, "base@v2", "held", "held");
+}
+
+static void in_a_stopped_repository(struct world *w)
+{
+    one_image(w);
+    publish(w, "b1");
+    hand_on_latest(w);
+}
+
+/* A build that a person keeps from publishing waits as one that is held does: newer inputs take its place however often
+ * they come, and what is promoted in the end is the newest. */
+static void test_what_waits_for_a_person_keeps_no_newer_inputs_out(void **state)
+{
+    static const struct {
+        void (*given)(struct world *w);
+        const char *track, *source, *ref, *state;
+    } cases[] = {
+        {in_conflict, "other@master", APPS, WORLD_MASTER, "conflict"},
+        {behind_a_held_one, "base@v2", BASES, "refs/tags/v2", "held"},
+        {in_a_stopped_repository, BASE, BASES, WORLD_MASTER, "blocked"},
+    };
+    static const char *const commits[] = {"x1", "x2", "x3", "x4", "x5"};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct world w;
+        cases[i].given(&w);
+        for (size_t k = 0; k < sizeof(commits) / sizeof(*commits); k++) {
+            world_see(&w, cases[i].source, cases[i].ref, commits[k]);
+            if (world_settle(&w, NULL) == 0)
+                fail_msg("%s: %s is not built", cases[i].track, commits[k]);
+            assert_string_equal(world_track_state(&w, cases[i].track), cases[i].state);
+            const struct build *b = track_find(w.m, cases[i].track)->current;
+            assert_string_equal(b->commit, commits[k]);
+            assert_int_equal(b->state, BUILD_HELD);
+            world_restart(&w);
+        }
         world_done(&w);
     }
 }
@@ -399,6 +473,12 @@ static void it_is_retired(struct world *w)
     world_ask(w, COMMAND_RETIRE, BASE);
 }
 
+static void its_repository_has_stopped(struct world *w)
+{
+    world_push(w, BASES, "b2", NULL);
+    hand_on_latest(w);
+}
+
 /* Rule 6.4: what is built on it is built on what it published last. */
 static void test_a_base_that_something_is_in_the_way_of_is_not_waited_for(void **state)
 {
@@ -413,6 +493,7 @@ static void test_a_base_that_something_is_in_the_way_of_is_not_waited_for(void *
         the_farm_is_frozen,
         the_registry_is_away,
         it_is_retired,
+        its_repository_has_stopped,
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct world w;
@@ -544,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_retiring_the_platform_that_fails_lets_the_others_through),
         cmocka_unit_test(test_an_incumbent_that_is_deleted_keeps_its_tag),
         cmocka_unit_test(test_what_has_stopped_has_no_conflict),
+        cmocka_unit_test(test_what_waits_for_a_person_keeps_no_newer_inputs_out),
         cmocka_unit_test(test_a_deadline_goes_on_while_the_track_is_blocked),
         cmocka_unit_test(test_an_optional_success_before_the_first_tag_joins_in),
         cmocka_unit_test(test_an_optional_success_after_it_follows_in_the_next_generation),

@@ -86,7 +86,7 @@ void sim_say(struct sim *s, const char *fmt, ...)
 
 bool sim_dear(struct sim *s)
 {
-    if (s->flags & HISTORY_ALL)
+    if ((s->flags & HISTORY_ALL) || s->look)
         return true;
     return s->step && mix2(s->history->seed, s->step->number) % 24 == 0;
 }
@@ -150,6 +150,7 @@ static void run(struct sim *s)
     VEC_FOREACH (&s->history->steps, step) {
         s->step = step;
         covered(COVERED_STEPS);
+        s->look = false;
         step_do(s, step);
         check_step(s);
         if (s->flags & HISTORY_WHAT_IF)

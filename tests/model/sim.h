@@ -110,6 +110,7 @@ struct sim {
     VEC(struct rpc) rpcs;
     bool calm;       /* coming to rest: every job succeeds */
     int64_t calm_at; /* since when */
+    bool look;       /* the dear checks are made after this step: it came far */
     bool strangers;  /* somebody has moved a tag by hand */
 
     struct checker *check;

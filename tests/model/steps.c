@@ -392,54 +392,112 @@ static void goes_on(struct sim *s, const struct step *st)
 
 /* ---- a base that moves on while what is built on it waits ---- */
 
-/* A track that something else is built on. */
+/* Whether something else that is kept in date is built on it. */
+static bool is_base(const struct track *t)
+{
+    VEC_FOREACH (&t->claims, node)
+        VEC_FOREACH (&(*node)->dependents, d)
+            if (t->ref && *d != t && !t->stopped && !(*d)->stopped)
+                return true;
+    return false;
+}
+
+/* One of them, and rather one that is published. */
 static const struct track *some_base(struct sim *s, unsigned a)
 {
     const struct track *found = NULL;
     unsigned n = 0;
     for (const struct track *t = s->m->tracks; t; t = t->hh.next) {
-        bool base = false;
-        VEC_FOREACH (&t->claims, node)
-            base = base || (t->ref && (*node)->dependents.n);
-        n += base;
-        if (base && mix2(a, n) % n == 0)
+        if (!is_base(t) || (found && found->last && !t->last))
+            continue;
+        n = found && !found->last && t->last ? 1 : n + 1;
+        if (mix2(a, n) % n == 0)
             found = t;
     }
     return found;
 }
 
-/* Jobs of that image succeed; all others want for something, and back off. */
-static void only_jobs_of(struct sim *s, const char *image)
+/* How the jobs on boards end that are of that image, or those that are not. */
+static void jobs_end(struct sim *s, const char *image, bool its, enum ending how)
 {
     for (unsigned i = 0; i < s->spec.n_boards; i++)
         for (size_t k = 0; k < s->board[i].running.n; k++) {
             const struct running *r = &s->board[i].running.items[k];
-            if (s->board[i].up && !r->ended)
-                job_ends(s, i, k, str_eq(r->image, image) ? END_SUCCESS : END_INFRA);
+            if (s->board[i].up && !r->ended && str_eq(r->image, image) == its)
+                job_ends(s, i, k, how);
         }
 }
 
+/* Whether a job of that image waits for a board. */
+static bool waits_for_a_board(const struct sim *s, const char *image)
+{
+    for (const struct job *j = s->m->jobs; j; j = j->hh.next)
+        if (j->state == JOB_WANTED && strncmp(j->track, image, strlen(image)) == 0)
+            return true;
+    return false;
+}
+
+/* Nothing stands in the way: what goes on ends, if it can. */
+static void all_is_well(struct sim *s, unsigned source)
+{
+    s->registry.away = s->source[source].up.away = false;
+    for (unsigned i = 0; i < s->spec.n_boards; i++) {
+        struct board_sim *b = &s->board[i];
+        b->net = NET_OK;
+        b->hot = b->full = b->bad = b->mute = false;
+        board_up(s, i);
+    }
+    for (unsigned n = 0; n < 8; n++)
+        go_on(s);
+}
+
+/* A push to the base, and what follows. All other jobs stay where they are, but for those that are in its way. */
+static void base_moves(struct sim *s, const char *image, unsigned source, unsigned ref,
+                       uint64_t content)
+{
+    upstream_push(&s->source[source].up, ref, content | 1);
+    sim_pass(s);
+    source_list(s, source, 0);
+    for (unsigned k = 0; k < 3; k++) {
+        go_on_so_far(s, false);
+        jobs_end(s, image, true, END_SUCCESS);
+        if (waits_for_a_board(s, image))
+            jobs_end(s, image, false, END_INFRA);
+    }
+    go_on_so_far(s, false);
+}
+
+/* Those that were left are built after all, on what the base was. */
+static void others_end(struct sim *s, const char *image, enum ending how)
+{
+    for (unsigned n = 0; n < 3; n++) {
+        jobs_end(s, image, false, how);
+        go_on_so_far(s, false);
+    }
+}
+
+/* Far enough that what is built on it is superseded as often as it may be, and that more is published then than is
+ * kept. What that may not take from the job that still waits, the collector would. */
 static void base_moves_on(struct sim *s, const struct step *st)
 {
+    static const enum ending endings[] = {END_SUCCESS, END_SAME, END_RECIPE, END_REJECTED};
     const struct track *t = some_base(s, st->a);
     if (!t || (s->stalled && s->busy))
         return;
-    unsigned image = image_of_path(t->image_name), source = s->spec.image[image].source, ref = 0;
-    cleanup_free char *name = xstrdup(t->image_name);
+    unsigned source = s->spec.image[image_of_path(t->image_name)].source, ref = 0;
+    cleanup_free char *image = xstrdup(t->image_name);
     while (ref + 1 < MAX_REFS && !str_eq(ref_name(ref), t->ref_name))
         ref++;
     sim_say(s, "%s moves on, and on", t->id);
-    for (unsigned n = 2 + st->b % 6; n > 0; n--) {
-        upstream_push(&s->source[source].up, ref, mix2(st->c, n));
-        sim_pass(s);
-        source_list(s, source, 0);
-        for (unsigned k = 0; k < 2; k++) {
-            go_on_so_far(s, false);
-            only_jobs_of(s, name);
-        }
-        go_on_so_far(s, false);
-    }
+    all_is_well(s, source);
+    for (unsigned n = st->b % 4 ? 6 + (unsigned)s->spec.keep : 2 + st->b / 4 % 3; n > 0; n--)
+        base_moves(s, image, source, ref, mix2(st->c, n));
     covered(COVERED_BASES_MOVED_ON);
+    if (st->c % 2)
+        collect(s, st);
+    if (st->c / 2 % 3)
+        others_end(s, image, endings[st->c / 6 % 4]);
+    s->look = true;
 }
 
 static const struct kind {

@@ -180,6 +180,7 @@ static void add_job(struct model *m, struct build *b, struct slot *s)
                      s); /* its key came again, and the registry may have lost its output */
     bj->job = s->job;
     vec_push(&bj->job->builds, b);
+    schedule_join(m, bj->job, b);
     vec_push(&b->jobs, bj);
     model_touch(m, bj);
 }

@@ -205,9 +205,8 @@ static int64_t chain_of(struct model *m, struct track *t)
     return t->chain_ms;
 }
 
-int64_t estimate_chain(struct model *m, const struct job *j)
+int64_t estimate_chain(struct model *m, const struct job *j, struct track *t)
 {
-    struct track *t = track_find(m, j->track);
     if (!t)
         return UNKNOWN_WORK_MS;
     return on_fastest(m, estimate_work(m, t, j->platform), j->platform) + chain_behind(m, t);

@@ -14,8 +14,9 @@ int64_t estimate_duration(struct model *m, const struct job *j, const struct boa
 /* Milliseconds until an attempt will have ended: more than was thought for one that is overdue, so that nobody waits
  * for a board that hangs. At least 1. */
 int64_t estimate_left(struct model *m, const struct attempt *a);
-/* Milliseconds of the longest chain that begins with the job, on the fastest boards there are. */
-int64_t estimate_chain(struct model *m, const struct job *j);
+/* Milliseconds of the longest chain that begins with the job, as `t` (NULL: unknown) wants it, on the fastest boards that
+ * the farm has. */
+int64_t estimate_chain(struct model *m, const struct job *j, struct track *t);
 /* Rises whenever a chain may have another length than before. */
 int64_t estimate_stamp(const struct model *m);
 /* A job has succeeded `took` milliseconds after it was granted to the board. */

@@ -53,7 +53,6 @@ void job_resume_wait(struct model *m, struct job *j)
 static void back_in_the_queue(struct model *m, struct job *j)
 {
     j->retry_due = j->retry_clock = 0;
-    j->queued_clock = 0;
     model_touch(m, j);
     if (j->state == JOB_WANTED)
         schedule_add(m, j);

@@ -1,12 +1,15 @@
 /* Retry: what has failed, or waits to be tried again, is tried now. */
 #include "daemon/model/command.h"
 #include "daemon/model/hold.h"
+#include "daemon/model/schedule.h"
 
 #include <errno.h>
 
 /* One that backs off is queued, and the delay of one that failed is over. Returns whether there was one to end. */
 static bool end_delay(struct model *m, struct job *j)
 {
+    if (j->state == JOB_WANTED && j->retry_due)
+        schedule_raise(m, j, CLASS_PERSON);
     if (j->state != JOB_FAILED)
         return job_retry_now(m, j);
     bool waited = j->retry_due || j->memory_above;
@@ -21,8 +24,8 @@ static bool settled_badly(const struct job *j)
 }
 
 /* A build that has ended is history: what is tried again belongs to a new one, whose plan says anew what a board is told.
- * One that goes on tries again itself what had failed (build_sync), but not what a person had cancelled. Returns whether
- * that was not asked for already. */
+ * One that goes on has what failed or was cancelled of it wanted again, as a person's request. Returns whether that was
+ * not asked for already. */
 static bool ask_for_build(struct model *m, struct track *t)
 {
     bool fresh = false;
@@ -35,7 +38,7 @@ static bool ask_for_build(struct model *m, struct track *t)
     VEC_FOREACH (&t->current->jobs, bj) {
         struct job *j = (*bj)->job;
         const struct slot *s = t->slots[j->platform];
-        if (j->state != JOB_CANCELLED)
+        if (!settled_badly(j))
             continue;
         if (s && s->state == SLOT_READY && s->job == j && s->context)
             job_describe(m, j, s);

@@ -41,14 +41,29 @@
 
 /* ---- the order ---- */
 
+/* As one of those that want the job has it. */
+static int64_t place_for(struct model *m, const struct job *j, struct track *t)
+{
+    int64_t chain = estimate_chain(m, j, t);
+    int64_t order = j->queued_clock + CLASS_STEP_MS * (int64_t)j->class;
+    order -= (int64_t)((double)CLASS_STEP_MS * (double)chain / (double)(chain + CHAIN_HALF_MS));
+    if (t && t->image)
+        order -= (int64_t)t->image->priority * PRIORITY_MS;
+    return order;
+}
+
+/* The earliest of those. */
 static void rank(struct model *m, struct job *j)
 {
-    const struct track *t = track_find(m, j->track);
-    int64_t chain = estimate_chain(m, j);
-    j->order = j->queued_clock + CLASS_STEP_MS * (int64_t)j->class;
-    j->order -= (int64_t)((double)CLASS_STEP_MS * (double)chain / (double)(chain + CHAIN_HALF_MS));
-    if (t && t->image)
-        j->order -= (int64_t)t->image->priority * PRIORITY_MS;
+    if (!j->builds.n) {
+        j->order = place_for(m, j, track_find(m, j->track));
+        return;
+    }
+    j->order = INT64_MAX;
+    VEC_FOREACH (&j->builds, b) {
+        int64_t order = place_for(m, j, (*b)->track);
+        j->order = order < j->order ? order : j->order;
+    }
 }
 
 static void rank_anew(struct model *m)
@@ -75,6 +90,35 @@ void schedule_add(struct model *m, struct job *j)
     rank(m, j);
     queue_put(m, j);
     m->dispatch = true;
+}
+
+/* The earlier of the place that it has and of one for which it was queued now with that class. */
+bool schedule_raise(struct model *m, struct job *j, enum build_class class)
+{
+    if (class >= j->class)
+        return false;
+    int64_t now = model_clock(m), as_it_was = j->queued_clock;
+    as_it_was += CLASS_STEP_MS * (int64_t)(j->class - class);
+    if (j->queued_clock)
+        j->queued_clock = as_it_was < now ? as_it_was : now;
+    j->class = class;
+    model_touch(m, j);
+    return true;
+}
+
+void schedule_join(struct model *m, struct job *j, const struct build *b)
+{
+    if (!job_under_way(j))
+        return;
+    bool raised = schedule_raise(m, j, b->class);
+    if (!j->queue)
+        return;
+    int64_t order = place_for(m, j, b->track);
+    if (raised)
+        rank(m, j);
+    else
+        j->order = order < j->order ? order : j->order;
+    queue_put(m, j);
 }
 
 void schedule_demand_changed(struct model *m, struct job *j)

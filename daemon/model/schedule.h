@@ -5,6 +5,11 @@
 
 /* Queues a wanted job for a board. */
 void schedule_add(struct model *m, struct job *j);
+/* A build wants it too: it has the earlier of its place and of the one that it would have for that build. */
+void schedule_join(struct model *m, struct job *j, const struct build *b);
+/* Somebody asks for it whose requests are of that class: the same, for a job that is about to be queued. Returns whether
+ * it was of a lower one. */
+bool schedule_raise(struct model *m, struct job *j, enum build_class class);
 /* What it asks of a board has changed: where it is queued it stands in another queue. */
 void schedule_demand_changed(struct model *m, struct job *j);
 /* Places queued jobs on boards that ask for work, until none fits, and answers their polls. */

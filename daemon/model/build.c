@@ -98,6 +98,26 @@ void build_give_up(struct model *m, struct build *b, enum reason_code code, cons
         build_end(m, b, BUILD_SUPERSEDED, code, "%s", text);
 }
 
+/* Whether another build wants the job, of a track that is built. */
+static bool wanted_elsewhere(const struct build *b, const struct job *j)
+{
+    VEC_FOREACH (&j->builds, other)
+        if (*other != b && (*other)->track && !(*other)->track->stopped)
+            return true;
+    return false;
+}
+
+void build_stop(struct model *m, struct build *b, enum reason_code code, const char *text)
+{
+    if (build_active(b)) {
+        build_give_up(m, b, code, text);
+        return;
+    }
+    VEC_FOREACH (&b->jobs, bj)
+        if (job_under_way((*bj)->job) && !wanted_elsewhere(b, (*bj)->job))
+            job_cancel(m, (*bj)->job, false);
+}
+
 /* ---- does it want what is wanted now? ---- */
 
 bool build_wants(const struct build *b, const struct job *j)
@@ -245,6 +265,16 @@ static void retry_in(struct model *m, struct build *b)
         }
 }
 
+/* The track had stopped when a job was under way still that the build did not wait for, or that was lost. */
+static bool gave_up_job(const struct build *b)
+{
+    VEC_FOREACH (&b->jobs, bj)
+        if (b->state != BUILD_CANCELLED && (*bj)->job->state == JOB_CANCELLED &&
+            !(*bj)->job->settled)
+            return true;
+    return false;
+}
+
 void build_sync(struct model *m, struct track *t)
 {
     struct build *old = t->current;
@@ -257,7 +287,7 @@ void build_sync(struct model *m, struct track *t)
         }
         /* One that was given up when its track had stopped is taken up by a new one; one that a person cancelled is
          * not tried again of itself. */
-        bool again = old->state == BUILD_SUPERSEDED ||
+        bool again = old->state == BUILD_SUPERSEDED || gave_up_job(old) ||
                      (old->state != BUILD_CANCELLED && slot_to_retry(m, t));
         if (!again && !t->asked)
             return;

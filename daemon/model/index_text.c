@@ -9,12 +9,15 @@
 char *publication_children_text(const childvec *children)
 {
     json_t *list = json_array();
-    VEC_FOREACH (children, c)
-        json_array_append_new(list, json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:s}", "platform",
-                                              platform_info(c->platform)->name, "digest", c->digest,
-                                              "size", (json_int_t)c->size, "media_type",
-                                              c->media_type, "content", c->content, "key", c->key,
-                                              "packing", c->packing));
+    VEC_FOREACH (children, c) {
+        json_t *item =
+            json_pack("{s:s,s:s,s:I,s:s,s:s,s:s,s:s}", "platform", platform_info(c->platform)->name,
+                      "digest", c->digest, "size", (json_int_t)c->size, "media_type", c->media_type,
+                      "content", c->content, "key", c->key, "packing", c->packing);
+        if (c->lost)
+            json_object_set_new(item, "lost", json_true());
+        json_array_append_new(list, item);
+    }
     char *text = json_canonical(list);
     json_decref(list);
     return text;
@@ -28,10 +31,11 @@ int publication_decode(struct publication *p)
     json_array_foreach (list, i, item) {
         const char *platform, *digest, *media_type, *content, *key, *packing;
         json_int_t size;
+        int lost = 0;
         struct child c = {0};
-        if (json_unpack(item, "{s:s,s:s,s:I,s:s,s:s,s:s,s:s}", "platform", &platform, "digest",
+        if (json_unpack(item, "{s:s,s:s,s:I,s:s,s:s,s:s,s:s,s?b}", "platform", &platform, "digest",
                         &digest, "size", &size, "media_type", &media_type, "content", &content,
-                        "key", &key, "packing", &packing) < 0 ||
+                        "key", &key, "packing", &packing, "lost", &lost) < 0 ||
             platform_parse(platform, &c.platform, NULL) < 0)
             return -EINVAL;
         c.digest = xstrdup(digest);
@@ -40,6 +44,7 @@ int publication_decode(struct publication *p)
         c.key = xstrdup(key);
         c.packing = xstrdup(packing);
         c.size = size;
+        c.lost = lost;
         vec_push(&p->child, c);
     }
     return 0;

@@ -52,7 +52,7 @@ static void fill_recipe(struct model *m, const struct slot *s, struct wire_job *
 /* The last good output, so that an equal one need not be pushed: only of the same packing. */
 static void fill_previous(const struct slot *s, struct wire_job *w)
 {
-    const struct publication *p = s->t->last;
+    const struct publication *p = track_published(s->t) ? s->t->last : NULL;
     const struct child *c = p ? publication_child(p, s->platform) : NULL;
     if (!c || c->lost || !str_eq(c->packing, key_packing(s->t->image)))
         return;

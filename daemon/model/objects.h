@@ -95,6 +95,9 @@ void track_maintain(struct model *m);
 /* ---- platforms.c ---- */
 /* Whether nothing is published without this platform. */
 bool slot_gates(const struct slot *s);
+/* Whether its last child, which an index would keep, is lost, and nothing can be built in its place: farm.yaml names the
+ * platform no more. */
+bool slot_child_gone(const struct slot *s);
 /* The child that an index keeps while the platform has nothing newer; NULL: none was published, or it is retired. */
 const struct child *slot_kept_child(const struct slot *s);
 /* An index keeps (or does not keep) its last good child in place of what is wanted: starts, ends its deadline. */
@@ -185,6 +188,9 @@ bool build_past_first_tag(const struct model *m, const struct build *b);
 /* The build is not what is wanted any more: ends it as superseded, for that reason; as published where it is past its
  * first tag. */
 void build_give_up(struct model *m, struct build *b, enum reason_code code, const char *text);
+/* Its track is not built any more: gives it up or, where it has ended, what is under way of it still, and nobody else
+ * wants. */
+void build_stop(struct model *m, struct build *b, enum reason_code code, const char *text);
 /* Whether a build may go from one state to the other. */
 bool build_may(enum build_state from, enum build_state to);
 /* Moves a build that goes on. */
@@ -240,10 +246,13 @@ struct tag *tag_find(const struct model *m, const char *repository, const char *
 
 /* prune.c: the track keeps its last publications, and what is pinned or still shown by a tag; the others are history. */
 void publication_prune(struct model *m, struct track *t);
+/* What the track published last of its own in the repository that its image has now, not by a return to something older;
+ * NULL: nothing. */
+struct publication *publication_newest(const struct track *t);
 /* Whether a tag names it still. */
 bool publication_shown(const struct model *m, const struct publication *p);
 /* A registry has lost a manifest of the track's repository: it is not published again, and the job that made it is
- * wanted again. */
+ * wanted again, if the track is built at all. */
 void child_lost(struct model *m, struct track *t, const char *digest, const char *error);
 /* It is there after all. */
 void child_found(struct model *m, const struct track *t, const char *digest);

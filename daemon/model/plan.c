@@ -276,6 +276,21 @@ static void judge_build(struct model *m, struct track *t)
 
 /* ---- the track ---- */
 
+/* Of a track that is not built: what its tags name may be lost, which a person has to decide about. */
+static void say_lost(struct model *m, struct track *t)
+{
+    if (t->retired || !track_published(t) || !t->last->error)
+        return;
+    cleanup_free char *was = xstrdup(t->reason.text);
+    cleanup_free char *remedy = t->deleted || !t->ref ? xstrdup("push the ref again, or retire it")
+                                : t->out_of_bounds    ? xstrdup("widen `versions`, or retire it")
+                                : t->dormant
+                                    ? xasprintf("sheafctl wake %s builds it again", t->id)
+                                    : xstrdup("it is built again when its tags can be told");
+    track_state_set(m, t, t->state, REASON_CHILD_MISSING,
+                    "%s; the registry lost something of it (%s): %s", was, t->last->error, remedy);
+}
+
 static bool stopped(struct model *m, struct track *t)
 {
     if (!t->image)
@@ -297,8 +312,9 @@ static bool stopped(struct model *m, struct track *t)
         track_state_set(m, t, TRACK_BLOCKED, REASON_TAG_CONFLICT, "%s", t->tag_error);
     else
         return false;
-    if (t->current && build_active(t->current))
-        build_give_up(m, t->current, t->reason.code, t->reason.text);
+    if (t->current)
+        build_stop(m, t->current, t->reason.code, t->reason.text);
+    say_lost(m, t);
     return true;
 }
 

@@ -8,9 +8,11 @@
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
+/* The last good one: what a person returned the tags to meanwhile may lack the platform. */
 static const struct child *last_child(const struct slot *s)
 {
-    return track_published(s->t) ? publication_child(s->t->last, s->platform) : NULL;
+    const struct publication *p = publication_newest(s->t);
+    return p ? publication_child(p, s->platform) : NULL;
 }
 
 bool slot_gates(const struct slot *s)
@@ -24,6 +26,12 @@ const struct child *slot_kept_child(const struct slot *s)
 {
     const struct child *c = s->retired ? NULL : last_child(s);
     return c && !c->lost ? c : NULL;
+}
+
+bool slot_child_gone(const struct slot *s)
+{
+    const struct child *c = s->retired || s->wanted ? NULL : last_child(s);
+    return c && c->lost;
 }
 
 /* ---- staleness ---- */

@@ -1,7 +1,7 @@
 /* Which publications are kept, and what becomes of a child that a registry has lost.
  *
- * Of each track the last few indexes (`keep`) are kept for rollback, besides what it is pinned to and what a tag still
- * names. What the store keeps, the registry keeps (retain.c); of the others history remembers that they were. */
+ * Of each track the last few indexes (`keep`) are kept for rollback, besides the newest that it made, what it is pinned to
+ * and what a tag still names. What the store keeps, the registry keeps (retain.c); of the others history remembers that they were. */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -45,15 +45,41 @@ static bool repeated(const struct track *t, size_t i)
     return false;
 }
 
+/* Whether a return made it: an older one of the same build has the same children. */
+static bool is_return(const struct track *t, size_t i)
+{
+    const struct publication *p = t->published.items[i];
+    for (size_t k = 0; k < i; k++) {
+        const struct publication *o = t->published.items[k];
+        if (o->state == PUBLICATION_VERIFIED && o->build == p->build &&
+            children_equal(&o->child, &p->child))
+            return true;
+    }
+    return false;
+}
+
+struct publication *publication_newest(const struct track *t)
+{
+    struct publication *best = NULL;
+    for (size_t i = t->published.n; t->image && i-- > 0;) {
+        struct publication *p = t->published.items[i];
+        if (p->state == PUBLICATION_VERIFIED && (!best || p->build > best->build) &&
+            str_eq(p->repository, t->image->repository) && !is_return(t, i))
+            best = p;
+    }
+    return best;
+}
+
 void publication_prune(struct model *m, struct track *t)
 {
     int kept = 0;
+    const struct publication *newest = publication_newest(t);
     for (size_t i = t->published.n; i-- > 0;) {
         const struct publication *p = t->published.items[i];
         if (p->state < PUBLICATION_VERIFIED || p->asked)
             continue;
         bool counts = p->state == PUBLICATION_VERIFIED && !repeated(t, i);
-        bool dear = p == t->last || p->id == t->pinned || publication_shown(m, p);
+        bool dear = p == t->last || p == newest || p->id == t->pinned || publication_shown(m, p);
         if (!dear && (!counts || kept >= m->farm->keep))
             forget(m, t, i);
         else
@@ -63,17 +89,31 @@ void publication_prune(struct model *m, struct track *t)
 
 /* ---- lost children ---- */
 
+/* Marks those children of the publication that have the digest. Returns whether it has such. */
+static bool mark_children(struct model *m, struct publication *p, const char *digest, bool lost)
+{
+    bool names = false, changed = false;
+    VEC_FOREACH (&p->child, c) {
+        if (!str_eq(c->digest, digest))
+            continue;
+        names = true;
+        changed = changed || c->lost != lost;
+        c->lost = lost;
+    }
+    if (!changed)
+        return names;
+    free(p->children);
+    p->children = publication_children_text(&p->child);
+    model_touch(m, p);
+    return names;
+}
+
 static void mark(struct model *m, const struct track *t, const char *digest, bool lost,
                  const char *error)
 {
     VEC_FOREACH (&t->published, it) {
         struct publication *p = *it;
-        bool names = str_eq(p->digest, digest);
-        VEC_FOREACH (&p->child, c)
-            if (str_eq(c->digest, digest)) {
-                c->lost = lost;
-                names = true;
-            }
+        bool names = mark_children(m, p, digest, lost) || str_eq(p->digest, digest);
         if (!names || p->state != PUBLICATION_VERIFIED || str_eq(p->error, error))
             continue;
         str_replace(&p->error, error);
@@ -85,7 +125,9 @@ void child_lost(struct model *m, struct track *t, const char *digest, const char
 {
     mark(m, t, digest, true, error);
     retain_lost(m, t, digest); /* with a manifest that is deleted go its tags */
-    if (!t->current)
+    model_plan_later(m, t);
+    /* What is not built is not built for this: it is found out again when the track is woken, or a person asks. */
+    if (!t->current || t->stopped || t->current->state == BUILD_CANCELLED)
         return;
     VEC_FOREACH (&t->current->jobs, bj) {
         struct job *j = (*bj)->job;
@@ -100,7 +142,6 @@ void child_lost(struct model *m, struct track *t, const char *digest, const char
         if (!build_active(t->current) && !t->asked) /* a build that has ended is history */
             track_ask(m, t, REASON_CHILD_MISSING);
     }
-    model_plan_later(m, t);
 }
 
 void child_found(struct model *m, const struct track *t, const char *digest)

@@ -430,11 +430,30 @@ static bool running_goes_first(struct model *m, struct track *t, const childvec 
     return true;
 }
 
+/* A platform that only `retire` may drop, and that no index can have: says so. */
+static bool lacks_platform(struct model *m, struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if (!s || succeeded_job(t, (enum platform)p) || !slot_child_gone(s))
+            continue;
+        wait_for_person(m, t);
+        track_state_set(m, t, TRACK_BLOCKED, REASON_CHILD_MISSING,
+                        "%s: the registry lost its last child, and farm.yaml does not name it any "
+                        "more: name it again, or drop it (sheafctl retire %s --platform %s)",
+                        s->platform_name, t->id, s->platform_name);
+        return true;
+    }
+    return false;
+}
+
 void plan_publish(struct model *m, struct track *t)
 {
     childvec children = {0};
     cleanup_strvec strvec move = {0};
     struct rivalry why = {0};
+    if (lacks_platform(m, t))
+        return;
     children_wanted(m, t, &children);
     size_t owned = tags_to_move(m, t, &children, &move, &why);
     str_replace(&t->conflict, NULL);

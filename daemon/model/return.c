@@ -16,32 +16,16 @@
 
 /* ---- which publication ---- */
 
-/* All of its repository, by number. */
-#define EACH_PUBLICATION(m, t, it)                                                                 \
-    VEC_FOREACH (&model_repository(m, (t)->image->repository)->publications, it)
-
 static bool done_by(const struct publication *p, const struct track *t)
 {
-    return p->state == PUBLICATION_VERIFIED && str_eq(p->track_id, t->id);
-}
-
-/* What the track published last of its own, not by a return: the one of its latest build. */
-static struct publication *newest(struct model *m, const struct track *t)
-{
-    struct publication *best = NULL;
-    EACH_PUBLICATION(m, t, p)
-    if (done_by(*p, t) && (!best || (*p)->build > best->build))
-        best = *p;
-    return best;
+    return p->state == PUBLICATION_VERIFIED && str_eq(p->repository, t->image->repository);
 }
 
 /* The last one before it that has other children. */
-static struct publication *one_before(struct model *m, const struct track *t,
-                                      const struct publication *last)
+static struct publication *one_before(const struct track *t, const struct publication *last)
 {
     struct publication *best = NULL;
-    EACH_PUBLICATION(m, t, it)
-    {
+    VEC_FOREACH (&t->published, it) {
         struct publication *p = *it;
         if (!done_by(p, t) || children_equal(&p->child, &last->child))
             continue;
@@ -51,12 +35,12 @@ static struct publication *one_before(struct model *m, const struct track *t,
     return best;
 }
 
-static char *list_all(struct model *m, const struct track *t)
+static char *list_all(const struct track *t)
 {
     struct strbuf list = {0};
-    EACH_PUBLICATION(m, t, p)
-    if (done_by(*p, t))
-        strbuf_addf(&list, "%s%" PRId64, list.n ? ", " : "", (*p)->id);
+    VEC_FOREACH (&t->published, p)
+        if (done_by(*p, t))
+            strbuf_addf(&list, "%s%" PRId64, list.n ? ", " : "", (*p)->id);
     return list.n ? strbuf_steal(&list) : xstrdup("none");
 }
 
@@ -70,12 +54,10 @@ static bool named(const struct publication *p, const char *name)
 }
 
 /* By number, or by the beginning of the index's digest; of several with one digest, the last. */
-static int find(struct model *m, const struct track *t, const char *name, struct publication **ret,
-                struct err *err)
+static int find(const struct track *t, const char *name, struct publication **ret, struct err *err)
 {
     struct publication *found = NULL;
-    EACH_PUBLICATION(m, t, it)
-    {
+    VEC_FOREACH (&t->published, it) {
         struct publication *p = *it;
         if (!done_by(p, t) || !named(p, name))
             continue;
@@ -88,7 +70,7 @@ static int find(struct model *m, const struct track *t, const char *name, struct
     *ret = found;
     if (found)
         return 0;
-    cleanup_free char *all = list_all(m, t);
+    cleanup_free char *all = list_all(t);
     return err_set(err, -ENOENT, "%s has no publication '%s'; those that it has: %s", t->id, name,
                    all);
 }
@@ -100,9 +82,9 @@ static int check_platforms(const struct track *t, const struct publication *targ
 {
     for (int p = 0; p < PLATFORM_COUNT; p++) {
         const struct slot *s = t->slots[p];
-        if (!s || !slot_gates(s) || publication_child(target, (enum platform)p))
+        if (!s || s->retired || s->optional || publication_child(target, (enum platform)p))
             continue;
-        if (t->last && publication_child(t->last, (enum platform)p))
+        if (track_published(t) && publication_child(t->last, (enum platform)p))
             return err_set(err, -EBUSY,
                            "publication %" PRId64 " has no %s, which %s must have: retire that "
                            "platform first (sheafctl retire %s --platform %s)",
@@ -148,7 +130,7 @@ int command_pin(struct model *m, struct track *t, const struct command *c, struc
     if (!c->publication)
         return err_set(err, -EINVAL, "publication: which one? (sheafctl show %s lists them)",
                        t->id);
-    int r = find(m, t, c->publication, &target, err);
+    int r = find(t, c->publication, &target, err);
     return r < 0 ? r : go_to(m, t, c, target, a, err);
 }
 
@@ -160,7 +142,7 @@ int command_rollback(struct model *m, struct track *t, const struct command *c,
         return command_pin(m, t, c, a, err);
     if (t->retired)
         return refuse_retired(t, err);
-    const struct publication *last = newest(m, t), *at = hold_pinned(m, t);
+    const struct publication *last = publication_newest(t), *at = hold_pinned(m, t);
     if (!last)
         return err_set(err, -EBUSY, "%s was never published: there is nothing to return to", t->id);
     if (at && !at->error && !children_equal(&at->child, &last->child)) {
@@ -169,7 +151,7 @@ int command_rollback(struct model *m, struct track *t, const struct command *c,
                    t->id, at->id);
         return 0;
     }
-    struct publication *target = one_before(m, t, last);
+    struct publication *target = one_before(t, last);
     if (!target)
         return err_set(err, -EBUSY, "publication %" PRId64 " is the only one of %s", last->id,
                        t->id);

@@ -348,9 +348,8 @@ struct child {
     char *digest, *media_type, *content, *key;
     char *packing; /* media type and compression asked for: "oci+gzip" */
     int64_t size;
-    /* live */
     bool lost;   /* the registry does not have it any more */
-    bool missed; /* the last look did not find it; asked for again before it counts as lost */
+    bool missed; /* live: the last look did not find it; asked for again before it counts as lost */
 };
 typedef VEC(struct child) childvec;
 

@@ -168,7 +168,8 @@ static json_t *attention(struct model *m)
 {
     json_t *list = json_array();
     for (const struct track *t = m->tracks; t; t = t->hh.next)
-        if (t->state == TRACK_FAILED || t->state == TRACK_BLOCKED || t->state == TRACK_CONFLICT)
+        if (t->state == TRACK_FAILED || t->state == TRACK_BLOCKED || t->state == TRACK_CONFLICT ||
+            t->reason.code == REASON_CHILD_MISSING)
             attend(list, "track", t->id, reason_names[t->reason.code], t->reason.text);
     for (const struct track *t = m->tracks; t; t = t->hh.next) {
         attend_stale(list, t);

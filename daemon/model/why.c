@@ -69,6 +69,17 @@ static char *told(const struct telling *all)
     return b.n ? strbuf_steal(&b) : xstrdup("the set of platforms changed");
 }
 
+/* Whether work that is wanted was given up, since the track was stopped. */
+static bool given_up(const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if (s && s->state == SLOT_READY && s->job && s->job->state == JOB_CANCELLED)
+            return true;
+    }
+    return false;
+}
+
 /* Whose output the registry has lost: what is built again though nothing changed. */
 static char *lost(const struct track *t)
 {
@@ -107,7 +118,8 @@ void build_explain(struct model *m, struct track *t, struct build *b)
     } else {
         b->class = all.texts.n && all.bases_alone ? CLASS_RIPPLE : CLASS_SOURCE;
         b->why_code = all.texts.n && all.first ? REASON_FIRST_BUILD : REASON_INPUT_CHANGED;
-        b->why = told(&all);
+        b->why = !all.texts.n && given_up(t) ? xstrdup("it was given up before it was done")
+                                             : told(&all);
     }
     b->why_code = t->asked ? t->asked : b->why_code;
     track_ask(m, t, REASON_NONE);

@@ -291,9 +291,11 @@ static bool puts_back(const struct model *m, const struct track *t, const struct
 static bool required(struct sim *s, const struct track *t, const char *commit, enum platform p)
 {
     const struct slot *slot = t->slots[p];
-    if (!platformvec_has(&t->image->platforms, p) || (slot && slot->retired))
-        return false;
     bool had = t->last && publication_child(t->last, p);
+    if (slot && slot->retired)
+        return false;
+    if (!platformvec_has(&t->image->platforms, p)) /* what farm.yaml names no more is not dropped */
+        return had && !farm_image_offers(t->image, p);
     bool new_one = t->publication && !had && !(slot && slot->last_key);
     return !new_one && (had || folder_there(s, t, commit, p));
 }
@@ -301,8 +303,8 @@ static bool required(struct sim *s, const struct track *t, const char *commit, e
 static bool allowed(const struct track *t, enum platform p)
 {
     bool retired = t->slots[p] && t->slots[p]->retired;
-    return !retired &&
-           (farm_image_offers(t->image, p) || (t->last && publication_child(t->last, p)));
+    const struct publication *newest = publication_newest(t);
+    return !retired && (farm_image_offers(t->image, p) || (newest && publication_child(newest, p)));
 }
 
 /* A new publication: what it has to have is settled now. */
@@ -597,8 +599,21 @@ static void ref_written(struct sim *s, const struct change *old, const struct ch
 
 /* ---- rows ---- */
 
+/* What is not built is built for nothing. */
+static void inv10_stopped_build_nothing(struct sim *s, const struct change *now)
+{
+    const struct job *j = job_find(s->m, row_text(now, "key"));
+    VEC_FOREACH (&j->builds, b)
+        if ((*b)->track && (*b)->track->current == *b && !(*b)->track->stopped)
+            return;
+    sim_fail(s, __func__, "%.14s of %s is wanted, and all who could want it have stopped", j->key,
+             j->track);
+}
+
 static void job_written(struct sim *s, const struct change *old, const struct change *now)
 {
+    if (str_eq(row_text(now, "state"), "wanted"))
+        inv10_stopped_build_nothing(s, now);
     if (!old) {
         strvec_add(&s->check->new_jobs, row_text(now, "key"));
         return;

@@ -358,6 +358,13 @@ bool publication_retry_now(struct model *m, struct publication *p)
     return true;
 }
 
+/* Whether the track's last publication is another, though this one ends later: its image publishes elsewhere by now, or did so
+ * before it left farm.yaml. */
+static bool is_outdated(const struct track *t, const struct publication *p)
+{
+    return t->image ? !str_eq(t->image->repository, p->repository) : t->publication > p->id;
+}
+
 static void verified(struct model *m, struct publication *p)
 {
     move(m, p, PUBLICATION_VERIFIED);
@@ -366,8 +373,8 @@ static void verified(struct model *m, struct publication *p)
     cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
     model_set_setting(m, adopted, NULL);
     struct track *t = track_find(m, p->track_id);
-    if (!t || (t->image && !str_eq(t->image->repository, p->repository)))
-        return; /* its image publishes elsewhere by now */
+    if (!t || is_outdated(t, p))
+        return;
     bool first = !t->publication;
     t->publication = p->id;
     t->last = p;

@@ -60,6 +60,44 @@ static void reload(struct world *w, bool restart)
         world_reload(w);
 }
 
+/* It publishes to another repository of the same registry. */
+static void move_repository(struct world *w, const char *name)
+{
+    struct farm_image *image = world_find_image(w, "base");
+    free(image->repository);
+    image->repository = xasprintf("r.test/osf/%s", name);
+    world_reload(w);
+}
+
+/* An older publication, to where its image published before, ends when a newer one, elsewhere, has: the track's last one is the
+ * newer, whatever became of the image meanwhile. */
+static void test_a_late_older_publication_is_not_the_last(void **state)
+{
+    struct world w;
+    begin(&w);
+    begin_publication(&w, PUBLISH_TAG);
+    struct effect late = world_take(&w, EFFECT_PUBLISH);
+    move_repository(&w, "elsewhere");
+    world_settle(&w, NULL);
+    world_is(&w, TRACK, "published", "published");
+    const struct track *t = track_find(w.m, TRACK);
+    assert_int_equal(t->publication, 2);
+    rename_image(&w, "other");
+    world_reload(&w);
+    vec_push(&w.todo, late);
+    world_publish(&w);
+    assert_int_equal(one(&w)->state, PUBLICATION_VERIFIED);
+    assert_int_equal(t->publication, 2);
+    assert_int_equal(t->last->id, 2);
+    /* so nothing is published anew when it is back */
+    rename_image(&w, "base");
+    move_repository(&w, "elsewhere");
+    world_settle(&w, NULL);
+    world_is(&w, TRACK, "published", "published");
+    assert_int_equal(t->publication, 2);
+    world_done(&w);
+}
+
 /* Nothing outside was changed: it is given up, and the repository is free. */
 static void test_an_image_that_leaves_before_the_first_tag(void **state)
 {
@@ -223,6 +261,7 @@ static void test_a_start_heeds_a_hold_of_farm_yaml(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_late_older_publication_is_not_the_last),
         cmocka_unit_test(test_an_image_that_leaves_before_the_first_tag),
         cmocka_unit_test(test_a_registry_that_leaves_before_the_first_tag),
         cmocka_unit_test(test_an_image_that_leaves_after_the_first_tag),

@@ -410,18 +410,18 @@ static void get_events(struct http_call *call, void *data)
 }
 
 static const struct http_route routes[] = {
-    {"GET", "/", page_status, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/", page_status, HTTP_TAKES_NONE, 0, 0, HTTP_ANY_QUERY},
     {"GET", "/v1/status", get_status, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/images", get_images, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/tracks", get_tracks, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/tracks/{id}", get_track, HTTP_TAKES_NONE, 0, 0},
-    {"GET", "/v1/builds", get_builds, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/builds", get_builds, HTTP_TAKES_NONE, 0, 0, "limit before track"},
     {"GET", "/v1/builds/{id}", get_build, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/jobs/{key}", get_job, HTTP_TAKES_NONE, 0, 0},
-    {"GET", "/v1/jobs/{key}/log", api_get_log, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/jobs/{key}/log", api_get_log, HTTP_TAKES_NONE, 0, 0, "offset follow attempt"},
     {"GET", "/v1/boards", get_boards, HTTP_TAKES_NONE, 0, 0},
     {"GET", "/v1/sources", get_sources, HTTP_TAKES_NONE, 0, 0},
-    {"GET", "/v1/actions", get_actions, HTTP_TAKES_NONE, 0, 0},
+    {"GET", "/v1/actions", get_actions, HTTP_TAKES_NONE, 0, 0, "limit before track"},
     {"GET", "/v1/events", get_events, HTTP_TAKES_NONE, 0, 0},
     {"POST", "/v1/tracks/{id}/rebuild", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},
     {"POST", "/v1/tracks/{id}/hold", api_command, HTTP_TAKES_BUFFERED, 65536, HTTP_ROUTE_WRITE},

@@ -259,6 +259,7 @@ static int listen_all(struct coordinator *c, struct err *err)
                                            .n_routes = n_status,
                                            .data = c,
                                            .check_host = true,
+                                           .check_query = true,
                                            .hosts = (const char *const *)hosts.items,
                                            .write_token = token};
     struct http_listener_options by_socket = {
@@ -266,7 +267,8 @@ static int listen_all(struct coordinator *c, struct err *err)
         .unix_path = c->options.socket ? c->options.socket : c->farm->listen_socket,
         .routes = status,
         .n_routes = n_status,
-        .data = c};
+        .data = c,
+        .check_query = true};
     r = http_server_listen(c->server, &agents, &c->agents_listener, err);
     if (r == 0)
         r = http_server_listen(c->server, &by_tcp, &c->status_listener, err);

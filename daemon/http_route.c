@@ -108,6 +108,32 @@ char *http_query_get(const char *query, const char *name)
     return NULL;
 }
 
+static bool is_word_of(const char *words, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = words ? words : ""; *p; p += strspn(p, " ")) {
+        size_t m = strcspn(p, " ");
+        if (m == n && memcmp(p, word, n) == 0)
+            return true;
+        p += m;
+    }
+    return false;
+}
+
+char *http_query_unknown(const char *query, const char *known)
+{
+    for (const char *p = query; *p; p += *p == '&') {
+        size_t n = strcspn(p, "&"), key_n = strcspn(p, "=&");
+        cleanup_free char *key = n ? http_decode(p, key_n, true) : NULL;
+        if (n && !key)
+            return xstrndup(p, key_n);
+        if (key && !is_word_of(known, key))
+            return steal_ptr(key);
+        p += n;
+    }
+    return NULL;
+}
+
 /* Reads decimal digits; false if there are none or too many. */
 static bool take_number(const char **p, uint64_t *ret)
 {

@@ -33,6 +33,9 @@ void http_params_done(struct http_params *params);
 char *http_decode(const char *s, size_t n, bool plus);
 /* The decoded value of `name` in the query string ("a=1&b"); owned, NULL if absent or invalid. */
 char *http_query_get(const char *query, const char *name);
+/* The decoded name of the first parameter of the query string that is none of `known`, names separated by blanks (NULL: there
+ * are none); owned, NULL if all are. */
+char *http_query_unknown(const char *query, const char *known);
 
 enum http_range { HTTP_RANGE_NONE, HTTP_RANGE_PART, HTTP_RANGE_UNSATISFIABLE };
 /* Reads a Range header (which may be NULL) against a body of `size` bytes. NONE for what we do not

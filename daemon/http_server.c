@@ -206,6 +206,7 @@ static struct http_listener *listener_new(struct http_server *s,
     l->n_routes = o->n_routes;
     l->data = o->data;
     l->check_host = o->check_host;
+    l->check_query = o->check_query;
     l->admit = o->admit;
     l->bodies_max = o->bodies_max ? o->bodies_max : BODIES_MAX;
     for (const char *const *h = o->hosts; h && *h; h++)

@@ -55,7 +55,11 @@ struct http_route {
     enum http_takes body;
     uint64_t max_body; /* bytes, buffered and streamed; 0 with HTTP_TAKES_STREAMED: no limit */
     unsigned flags;
+    /* The query's parameters, separated by blanks; NULL: there are none, HTTP_ANY_QUERY: whatever there is. Any other is refused
+     * where the listener asks for that. */
+    const char *query;
 };
+#define HTTP_ANY_QUERY "*"
 
 struct http_listener_options {
     const char *name;      /* for log lines: "agents", "status" */
@@ -78,6 +82,7 @@ struct http_listener_options {
     bool check_host;     /* Host must be a loopback name or address, or one of `hosts` */
     const char *const
         *hosts;              /* NULL-terminated further names (without port), copied; may be NULL */
+    bool check_query;        /* a parameter that the route does not name is answered with 400 */
     const char *write_token; /* bearer token for HTTP_ROUTE_WRITE by TCP, copied; NULL: refused */
     const char *tls_key, *tls_cert; /* PEM; both set: TLS 1.2 and 1.3 */
 };
@@ -176,7 +181,8 @@ void http_respond_json_text(struct http_call *call, unsigned status, char *text,
 void http_respond_json_fd(struct http_call *call, unsigned status, int fd, size_t n);
 /* Answers with JSON and takes over the reference. */
 void http_respond_json(struct http_call *call, unsigned status, json_t *json);
-/* Answers {"error":text,"field":field}; `field` (what in the request is wrong) may be NULL. */
+/* Answers {"error":text,"field":field}; `field` (what in the request is wrong) may be NULL. What may go better soon, 429 and
+ * 503, says to try again in five seconds (Retry-After). */
 void http_respond_error(struct http_call *call, unsigned status, const char *field, const char *fmt,
                         ...) __attribute__((format(printf, 4, 5)));
 /* Answers with `length` bytes of a regular file from `offset` on; takes over the descriptor. */

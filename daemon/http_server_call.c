@@ -221,6 +221,26 @@ static uint64_t body_limit(const struct http_route *route)
     return route->body == HTTP_TAKES_STREAMED && !route->max_body ? UINT64_MAX : route->max_body;
 }
 
+static bool query_is_known(struct http_call *call)
+{
+    const char *known = call->route->query;
+    if (!call->listener->check_query || str_eq(known, HTTP_ANY_QUERY))
+        return true;
+    cleanup_free char *name = http_query_unknown(call->query, known);
+    if (!name)
+        return true;
+    json_t *text = json_string(name); /* NULL: it is not UTF-8 */
+    const char *field = text && *name ? name : "query";
+    if (known)
+        http_respond_error(call, 400, field, "%.100s: unknown parameter; this call takes %s", name,
+                           known);
+    else
+        http_respond_error(call, 400, field, "%.100s: unknown parameter; this call takes none",
+                           name);
+    json_decref(text);
+    return false;
+}
+
 /* Everything that can be known from the headers; refuses by setting the answer. */
 static void check_headers(struct http_call *call)
 {
@@ -236,6 +256,8 @@ static void check_headers(struct http_call *call)
     if (!call->route)
         return;
     uint64_t limit = body_limit(call->route);
+    if (!query_is_known(call))
+        return;
     if (!may_write(call))
         http_respond_error(call, 403, "Authorization", "%s",
                            call->listener->write_token

@@ -53,7 +53,7 @@ struct http_listener {
     const struct http_route *routes;
     size_t n_routes;
     void *data;
-    bool check_host;
+    bool check_host, check_query;
     strvec hosts; /* NULL-terminated */
     char *write_token;
     char *tls_key, *tls_cert;

@@ -59,9 +59,17 @@ void http_respond_static(struct http_call *call, unsigned status, const struct h
 static const struct http_field json_headers[] = {
     {"Content-Type", "application/json"}, {"Cache-Control", "no-store"}, {NULL, NULL}};
 
+/* The store is asked for room once a second, a question of what if is worked out in as long, and a coordinator that stops
+ * is soon there again. */
+static const struct http_field later_headers[] = {{"Content-Type", "application/json"},
+                                                  {"Cache-Control", "no-store"},
+                                                  {"Retry-After", "5"},
+                                                  {NULL, NULL}};
+
 void http_respond_json_text(struct http_call *call, unsigned status, char *text, size_t n)
 {
-    http_respond_take(call, status, json_headers, text, n);
+    bool later = status == 429 || status == 503;
+    http_respond_take(call, status, later ? later_headers : json_headers, text, n);
 }
 
 void http_respond_json(struct http_call *call, unsigned status, json_t *json)

@@ -58,6 +58,30 @@ static void test_query(void **state)
     assert_null(g);
 }
 
+static void check_unknown(const char *query, const char *known, const char *expected)
+{
+    cleanup_free char *name = http_query_unknown(query, known);
+    if (expected)
+        assert_string_equal(name, expected);
+    else
+        assert_null(name);
+}
+
+static void test_query_unknown(void **state)
+{
+    check_unknown("", NULL, NULL);
+    check_unknown("&", NULL, NULL);
+    check_unknown("limit=1&before=2", "limit before", NULL);
+    check_unknown("before=2&&limit", "limit before", NULL);
+    check_unknown("li%6dit=1", "limit before", NULL);
+    check_unknown("a=1", NULL, "a");
+    check_unknown("limit=1&limi=2&x", "limit before", "limi");
+    check_unknown("limits=2", "limit before", "limits");
+    check_unknown("limit before=2", "limit before", "limit before");
+    check_unknown("=2", "limit", "");
+    check_unknown("%zz=2", "limit", "%zz");
+}
+
 static void check_range(const char *header, enum http_range expected, uint64_t from, uint64_t n)
 {
     uint64_t got_from = 0, got_n = 0;
@@ -114,8 +138,10 @@ static void test_secret(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_match), cmocka_unit_test(test_params), cmocka_unit_test(test_query),
-        cmocka_unit_test(test_range), cmocka_unit_test(test_host),   cmocka_unit_test(test_secret),
+        cmocka_unit_test(test_match),  cmocka_unit_test(test_params),
+        cmocka_unit_test(test_query),  cmocka_unit_test(test_query_unknown),
+        cmocka_unit_test(test_range),  cmocka_unit_test(test_host),
+        cmocka_unit_test(test_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -207,6 +207,7 @@ static void test_bodies_together(void **state)
     free(get("/plain")); /* what was said before has been read by then */
     cleanup_free char *refused = ask(whole);
     assert_has(refused, "HTTP/1.1 503");
+    assert_has(refused, "Retry-After: 5\r\n");
     say(first, "y");
     cleanup_free char *good = hear(first, NULL);
     assert_has(good, "HTTP/1.1 200");

@@ -1,6 +1,8 @@
 """The coordinator as a process: another one beside it, bad files, signals at bad moments, no room on its disk."""
+import http.client
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -137,6 +139,17 @@ class SmallDisk:
         run(["umount", self.folder], check=False)
 
 
+def post(sheafd, path):
+    """By the socket: (status, Retry-After)."""
+    connection = http.client.HTTPConnection("localhost", timeout=30)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(sheafd.socket)
+    connection.request("POST", path, body=b"{}")
+    answer = connection.getresponse()
+    connection.close()
+    return answer.status, answer.getheader("Retry-After")
+
+
 @pytest.mark.timeout(600)
 def test_no_room(farm):
     """The store has none while a job runs, for longer than a lease's term: changes are refused, reads are answered with
@@ -156,6 +169,7 @@ def test_no_room(farm):
         return sheafd.get("/v1/status")["stalled"]
 
     wait_for(stalled, 30, "the store to stall", every=1)
+    assert post(sheafd, "/v1/freeze") == (503, "5")
     refused = sheafd.ctl("freeze", check=False)
     assert refused.returncode != 0 and "full" in refused.stderr
     # The hold that found it out is decided and not committed: nobody sees it.

@@ -79,6 +79,7 @@ struct attempt *attempt_grant(struct model *m, struct job *j, struct board *b)
     a->secret = random_secret(m);
     a->granted_at = m->wall;
     a->job = j;
+    job_hold(j);
     a->board = b;
     a->granted_clock = model_clock(m);
     a->granted_mono = m->mono;

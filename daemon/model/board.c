@@ -118,7 +118,7 @@ static void note_buildah(struct model *m)
     for (struct track *t = m->tracks; t; t = t->hh.next)
         for (int p = 0; p < PLATFORM_COUNT; p++)
             if (t->slots[p])
-                slot_forget(t->slots[p]);
+                slot_forget(m, t->slots[p]);
     plan_all(m);
 }
 

@@ -191,7 +191,7 @@ static void add_job(struct model *m, struct build *b, struct slot *s)
     bj->job_key = xstrdup(s->key);
     bj->required = slot_gates(s);
     if (!s->job)
-        s->job = job_make(m, s, b->class);
+        slot_set_job(m, s, job_make(m, s, b->class));
     else if (want_again(m, s->job, b->class)) {
         job_describe(m, s->job, s);
         job_want(m, s->job, b->class);
@@ -199,6 +199,7 @@ static void add_job(struct model *m, struct build *b, struct slot *s)
         job_describe(m, s->job,
                      s); /* its key came again, and the registry may have lost its output */
     bj->job = s->job;
+    job_hold(bj->job);
     vec_push(&bj->job->builds, b);
     schedule_join(m, bj->job, b);
     vec_push(&b->jobs, bj);
@@ -226,6 +227,7 @@ static struct build *make(struct model *m, struct track *t)
 void build_free(struct model *m, struct build *b)
 {
     VEC_FOREACH (&b->jobs, bj) {
+        job_let_go(m, (*bj)->job);
         row_done(TABLE_BUILD_JOB, *bj);
         free(*bj);
     }

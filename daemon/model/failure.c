@@ -46,6 +46,7 @@ void job_resume_wait(struct model *m, struct job *j)
     j->retry_due = model_clock_due(m, j->retry_clock);
     queue_drop(j);
     vec_push(&m->backing_off, j);
+    job_hold(j);
     model_timer(m, j->retry_due);
     model_clock_keep(m);
 }
@@ -64,14 +65,15 @@ void job_timer(struct model *m)
     size_t kept = 0;
     for (size_t i = 0; i < m->backing_off.n; i++) {
         struct job *j = m->backing_off.items[i];
-        if ((j->state != JOB_WANTED && j->state != JOB_FAILED) || !j->retry_due)
-            continue;
-        if (j->retry_due > m->mono) {
+        bool waits = (j->state == JOB_WANTED || j->state == JOB_FAILED) && j->retry_due;
+        if (waits && j->retry_due > m->mono) {
             m->backing_off.items[kept++] = j;
             model_timer(m, j->retry_due);
             continue;
         }
-        back_in_the_queue(m, j);
+        job_let_go(m, j);
+        if (waits)
+            back_in_the_queue(m, j);
     }
     m->backing_off.n = kept;
 }

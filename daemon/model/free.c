@@ -163,6 +163,7 @@ void model_free(struct model *m)
     retain_done(m);
     free_nodes(m);
     free_repositories(m);
+    past_done(&m->past);
     vec_free(&m->dirty);
     vec_free(&m->plan);
     vec_free(&m->retired_builds);

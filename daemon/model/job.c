@@ -36,7 +36,10 @@ struct job *job_find(const struct model *m, const char *key)
 {
     struct job *j = NULL;
     HASH_FIND_STR(m->jobs, key, j);
-    return j;
+    if (j)
+        return j;
+    return past_recall((struct model *)(uintptr_t)m,
+                       key); /* which changes nothing but where it is */
 }
 
 bool job_under_way(const struct job *j)
@@ -67,6 +70,14 @@ void job_add(struct model *m, struct job *j)
     retain_job(m, j, job_under_way(j));
 }
 
+void job_free(struct job *j)
+{
+    strvec_done(&j->pins);
+    vec_free(&j->builds);
+    row_done(TABLE_JOB, j);
+    free(j);
+}
+
 /* ---- making ---- */
 
 void job_describe(struct model *m, struct job *j, const struct slot *s)
@@ -92,6 +103,7 @@ void job_forget_spec(struct model *m, struct job *j)
         return;
     str_replace(&j->spec, "");
     model_touch(m, j);
+    past_expect(m, j);
 }
 
 void job_note_builder(struct model *m, struct job *j, const struct slot *s)

@@ -195,14 +195,15 @@ void key_compute(struct model *m, struct slot *s)
 {
     struct strbuf *list = &m->key_list;
     make_list(list, m, s);
-    s->job = latest_job(s);
-    if (s->job && str_eq(s->job->inputs, list->s)) { /* one list has one key */
-        str_replace(&s->key, s->job->key);
+    struct job *latest = latest_job(s);
+    if (latest && str_eq(latest->inputs, list->s)) { /* one list has one key */
+        str_replace(&s->key, latest->key);
+        slot_set_job(m, s, latest);
     } else {
         char digest[DIGEST_SIZE];
         digest_of(list->s, list->n, digest);
         str_replace(&s->key, digest);
-        s->job = job_find(m, s->key);
+        slot_set_job(m, s, job_find(m, s->key));
     }
     bool has = s->job && str_eq(s->job->inputs, list->s);
     str_replace(&s->inputs, has ? NULL : list->s);

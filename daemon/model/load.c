@@ -130,6 +130,8 @@ int model_add(struct model *m, enum table_id table, void *object)
 
 int model_load(struct model *m, enum table_id table, const struct cell *cells, struct err *err)
 {
+    if (table == TABLE_JOB && past_load(m, cells))
+        return 0;
     struct row *row = xcalloc(1, table_of(table)->size);
     row->table = table;
     if (row_decode(table, cells, row) < 0 || model_add(m, table, row) < 0)
@@ -190,6 +192,7 @@ static void link_builds(struct model *m)
         bool released = b->state == BUILD_SUPERSEDED || b->state == BUILD_CANCELLED;
         VEC_FOREACH (&b->jobs, bj) {
             (*bj)->job = job_find(m, (*bj)->job_key);
+            job_hold((*bj)->job);
             if ((*bj)->job && !released)
                 vec_push(&(*bj)->job->builds, b);
         }
@@ -201,6 +204,7 @@ static void link_attempts(struct model *m)
 {
     for (struct attempt *a = m->attempts; a; a = a->hh.next) {
         a->job = job_find(m, a->job_key);
+        job_hold(a->job);
         a->board = board_find(m, a->board_name);
         a->due = m->mono + m->farm->lease_term_ms;
         a->granted_mono =
@@ -231,7 +235,7 @@ static void owners_changed(struct model *m)
     for (struct track *t = m->tracks; t; t = t->hh.next)
         for (int p = 0; p < PLATFORM_COUNT; p++)
             if (t->slots[p])
-                slot_forget(t->slots[p]);
+                slot_forget(m, t->slots[p]);
 }
 
 static void link_repositories(struct model *m)

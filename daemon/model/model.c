@@ -102,8 +102,10 @@ static void free_ended(struct model *m)
     VEC_FOREACH (&m->retired_builds, b)
         build_free(m, *b);
     m->retired_builds.n = 0;
-    VEC_FOREACH (&m->ended_attempts, a)
+    VEC_FOREACH (&m->ended_attempts, a) {
+        job_let_go(m, (*a)->job);
         attempt_free(*a);
+    }
     m->ended_attempts.n = 0;
 }
 
@@ -121,6 +123,7 @@ void model_turn_end(struct model *m)
         clock_store(m, CLOCK_STEP_MS);
     encode_dirty(m);
     free_ended(m);
+    past_turn_end(m);
     m->turn = NULL;
 }
 

@@ -112,9 +112,11 @@ void slot_timer(struct model *m);
 /* ---- job.c ---- */
 /* Takes a loaded job into the model. */
 void job_add(struct model *m, struct job *j);
+/* Frees a job that is in the model no more. */
+void job_free(struct job *j);
 /* job_spec.c: fills in what a board is told of the job of a slot; the caller ends `w`. */
 void job_spec_fill(struct model *m, const struct slot *s, struct wire_job *w);
-/* The job of a key, or NULL. */
+/* The job of a key, or NULL. One of the past becomes an object again. */
 struct job *job_find(const struct model *m, const char *key);
 /* No build wants the settled job any more: forgets what a board is told of it. A slot that gets its key again says it
  * anew (job_describe) before it is wanted. */

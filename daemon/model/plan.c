@@ -201,6 +201,8 @@ static void settle_slots(struct model *m, struct track *t)
         struct slot *s = t->slots[(*bj)->platform];
         if (!s || (*bj)->job->state != JOB_SUCCEEDED || str_eq(s->last_key, (*bj)->job_key))
             continue;
+        if (s->last_key) /* of the past now, unless its key comes again */
+            past_expect(m, job_find(m, s->last_key));
         str_replace(&s->last_key, (*bj)->job_key);
         model_touch(m, s);
     }
@@ -338,7 +340,7 @@ static void forget_bases(struct model *m, struct track *t)
 {
     for (int p = 0; p < PLATFORM_COUNT; p++)
         if (t->slots[p])
-            slot_forget(t->slots[p]);
+            slot_forget(m, t->slots[p]);
     track_set_bases(m, t);
 }
 

@@ -24,7 +24,9 @@ void wait_over(struct model *m, struct track *ancestor);
 /* slot.c: evaluates what each platform of a track needs now: its context, its pins, its key. */
 void slots_evaluate(struct model *m, struct track *t);
 /* What slots_evaluate keeps from plan to plan is of another image, commit or builder now. */
-void slot_forget(struct slot *s);
+void slot_forget(struct model *m, struct slot *s);
+/* The job of its key; NULL: none, or the slot has no key. */
+void slot_set_job(struct model *m, struct slot *s, struct job *j);
 /* Frees what slots_evaluate derived. */
 void slot_done(struct slot *s);
 

@@ -73,14 +73,14 @@ static int decode_enum(const struct column *c, const char *name, unsigned *ret)
     return -EINVAL;
 }
 
-int row_decode(enum table_id table, const struct cell *cells, void *object)
+static int decode(enum table_id table, const struct cell *cells, void *object, bool borrow)
 {
     const struct table *t = table_of(table);
     for (size_t i = 0; i < t->n_columns; i++) {
         const struct column *c = &t->columns[i];
         void *p = member(object, c);
         if (c->type == COLUMN_TEXT)
-            *(char **)p = xstrdup(cells[i].s);
+            *(char **)p = borrow ? cells[i].s : xstrdup(cells[i].s);
         else if (c->type == COLUMN_INT)
             *(int64_t *)p = cells[i].i;
         else if (c->type == COLUMN_BOOL)
@@ -89,6 +89,16 @@ int row_decode(enum table_id table, const struct cell *cells, void *object)
             return -EINVAL;
     }
     return 0;
+}
+
+int row_decode(enum table_id table, const struct cell *cells, void *object)
+{
+    return decode(table, cells, object, false);
+}
+
+int row_borrow(enum table_id table, const struct cell *cells, void *object)
+{
+    return decode(table, cells, object, true);
 }
 
 /* ---- packed ---- */

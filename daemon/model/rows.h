@@ -103,5 +103,7 @@ const char *row_unpack(enum table_id table, const char *packed, void *object);
 /* Fills the columns of `object` (zeroed, of the table's size) from `cells`, n_columns of them. An unknown
  * enum name gives -EINVAL. Strings are copied. */
 int row_decode(enum table_id table, const struct cell *cells, void *object);
+/* The same, but that texts stay the cells': for a look at a row. */
+int row_borrow(enum table_id table, const struct cell *cells, void *object);
 /* Frees the strings of `object` that are columns. */
 void row_done(enum table_id table, void *object);

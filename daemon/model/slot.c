@@ -46,10 +46,19 @@ static void pins_done(struct slot *s)
     s->pins.n = 0;
 }
 
-void slot_forget(struct slot *s)
+void slot_set_job(struct model *m, struct slot *s, struct job *j)
+{
+    if (s->job == j)
+        return;
+    job_hold(j);
+    job_let_go(m, s->job);
+    s->job = j;
+}
+
+void slot_forget(struct model *m, struct slot *s)
 {
     s->context = s->parsed = NULL;
-    s->job = NULL;
+    slot_set_job(m, s, NULL);
     pins_done(s);
     str_replace(&s->key, NULL);
 }
@@ -99,7 +108,7 @@ static struct context *find_context(struct model *m, struct slot *s, struct cont
         same ? near
              : context_get(m, t->image->source, t->ref_name, t->ref->commit, path, dockerfile);
     if (c != s->context)
-        slot_forget(s);
+        slot_forget(m, s);
     return s->context = c;
 }
 
@@ -232,7 +241,7 @@ static bool evaluate_pins(struct model *m, struct slot *s)
 static bool evaluate(struct model *m, struct slot *s, struct recipe_reader *reader)
 {
     if (s->retired || !s->wanted)
-        slot_forget(s);
+        slot_forget(m, s);
     if (s->retired) {
         conclude(s, SLOT_NOT_OFFERED, REASON_RETIRED, "retired by request");
         return false;
@@ -255,13 +264,13 @@ static void slot_evaluate(struct model *m, struct slot *s, struct recipe_reader 
 {
     if (!evaluate(m, s, reader)) {
         str_replace(&s->key, NULL);
-        s->job = NULL;
+        slot_set_job(m, s, NULL);
         return;
     }
     if (!s->key || s->keyed_rebuild != s->rebuild)
         key_compute(m, s);
     else if (!s->job) /* jobs stay in memory: one that was found is still that of the key */
-        s->job = job_find(m, s->key);
+        slot_set_job(m, s, job_find(m, s->key));
     s->keyed_rebuild = s->rebuild;
     if (s->job)
         job_note_builder(m, s->job, s);

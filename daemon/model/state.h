@@ -8,6 +8,7 @@
 
 #include "daemon/model/farm.h"
 #include "daemon/model/model.h"
+#include "daemon/model/past.h"
 #include "daemon/model/reason.h"
 #include "daemon/model/rows.h"
 #include "daemon/model/version.h"
@@ -270,6 +271,8 @@ struct job {
     strvec pins;          /* digests that it needs of registries, where `pins_known` */
     bool pins_known;      /* as of its spec; else that is read again when it is to be pinned */
     bool pinning;         /* they are kept for it: it is under way */
+    int holders;          /* slots, build_jobs, attempts and lists that have a pointer to it */
+    bool past_expected;   /* it may be of the past: see past.c */
     int mark;             /* of the last copy that took it */
     struct attempt *live; /* granted, running or lost but still reattachable */
     VEC(struct build *) builds;
@@ -504,7 +507,8 @@ struct model {
     struct base *bases;
     struct tag_node *nodes;
     struct track *tracks;
-    struct job *jobs;
+    struct job *jobs; /* but for those of the past: job_find has them all */
+    struct past past;
     struct attempt *attempts; /* by lease */
     struct build *builds;
     struct publication *publications;

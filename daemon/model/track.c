@@ -101,7 +101,7 @@ static void link_slots(struct model *m, struct track *t)
         if (t->slots[p]) {
             t->slots[p]->optional = platformvec_has(&t->image->optional, (enum platform)p);
             t->slots[p]->wanted = offered;
-            slot_forget(t->slots[p]);
+            slot_forget(m, t->slots[p]);
         }
     }
 }

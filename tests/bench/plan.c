@@ -117,7 +117,40 @@ static void set_cell(struct change *c, const char *name, const char *text)
             str_replace(&c->cells[i].s, text);
 }
 
-/* `n` more rows of jobs, as those are that there are, under other keys; in state `state`, unless that is NULL. */
+static const char *get_cell(const struct change *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_cells; i++)
+        if (str_eq(table_of(c->table)->columns[i].name, name))
+            return c->cells[i].s;
+    abort();
+}
+
+/* A job of the past has output of its own, and is of a commit of its own, whose files all platforms are built from. */
+static void make_past(struct change *c, size_t number)
+{
+    static const char context[] = "[\"context\",\"";
+    char digest[DIGEST_SIZE];
+    number *= 8;
+    digest_of(&number, sizeof(number), digest);
+    set_cell(c, "manifest_digest", digest);
+    number++;
+    digest_of(&number, sizeof(number), digest);
+    set_cell(c, "content_digest", digest);
+    number++;
+    digest_of(&number, sizeof(number), digest);
+    set_cell(c, "config_digest", digest);
+    number = number / 8 / PLATFORMS;
+    digest_of(&number, sizeof(number), digest);
+    cleanup_free char *inputs = xstrdup(get_cell(c, "inputs"));
+    memcpy(strstr(inputs, context) + strlen(context), digest, strlen(digest));
+    set_cell(c, "inputs", inputs);
+    digest[strlen("sha256:") + 40] = '\0';
+    set_cell(c, "commit", digest + strlen("sha256:"));
+    set_cell(c, "spec", "");
+}
+
+/* `n` more rows of jobs, as those are that there are, under other keys: in state `state`, or of the past if that is
+ * NULL. */
 static void add_jobs(struct bench_world *w, size_t n, const char *state)
 {
     VEC(struct bench_row *) old = {0};
@@ -137,7 +170,10 @@ static void add_jobs(struct bench_world *w, size_t n, const char *state)
             row->change.cells[i].s = xstrdup(from->cells[i].s);
         }
         set_cell(&row->change, "key", digest);
-        set_cell(&row->change, state ? "state" : "spec", state ? state : ""); /* of the past */
+        if (state)
+            set_cell(&row->change, "state", state);
+        else
+            make_past(&row->change, made);
         HASH_ADD_KEYPTR(hh, w->rows, row->key, strlen(row->key), row);
     }
     vec_free(&old);
@@ -147,16 +183,17 @@ static void add_jobs(struct bench_world *w, size_t n, const char *state)
 
 static void restart(struct bench_world *w)
 {
-    double load, start, best = 1e9, before = 0;
+    double load, start, loaded = 1e9, best = 1e9, before = 0;
     for (int i = 0; i < 5; i++) {
         model_free(w->m);
         w->m = NULL;
         malloc_trim(0);
         before = bench_memory();
         bench_restart(w, &load, &start);
+        loaded = load < loaded ? load : loaded;
         best = start < best ? start : best;
     }
-    figure("load of all rows", load, 0);
+    figure("load of all rows, best of 5", loaded, 0);
     figure("start: link everything and plan it, nothing kept, best of 5", best, 50);
     printf("%-62s %9.1f MiB\n", "memory of the model, 100,000 settled keys",
            bench_memory() - before);

@@ -225,16 +225,21 @@ void bench_start(struct bench_world *w)
 void bench_restart(struct bench_world *w, double *ret_load, double *ret_start)
 {
     struct model_hooks hooks = {fake_random, w};
+    VEC(const struct change *) rows[TABLE_COUNT] = {0};
+    for (struct bench_row *row = w->rows; row; row = row->hh.next)
+        if (loaded_at_start(w, &row->change))
+            vec_push(&rows[row->change.table], &row->change);
     model_free(w->m);
     w->m = model_new(w->farm, &hooks);
     double begin = bench_now();
-    for (int t = 0; t < TABLE_COUNT; t++)
-        for (struct bench_row *row = w->rows; row; row = row->hh.next) {
+    for (int t = 0; t < TABLE_COUNT; t++) {
+        VEC_FOREACH (&rows[t], row) {
             struct err err = ERR_INIT;
-            if ((int)row->change.table == t && loaded_at_start(w, &row->change) &&
-                model_load(w->m, row->change.table, row->change.cells, &err) < 0)
+            if (model_load(w->m, (*row)->table, (*row)->cells, &err) < 0)
                 die(err.text);
         }
+        vec_free(&rows[t]);
+    }
     double loaded = bench_now();
     bench_begin(w);
     model_start(w->m);

@@ -1,4 +1,5 @@
 /* What people ask for: one line a command. */
+#include "daemon/model/objects.h"
 #include "tests/model/check.h"
 #include "tests/model/short.h"
 
@@ -10,6 +11,25 @@
             _at = _at->hh.next;                                                                    \
         _at;                                                                                       \
     })
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The job that a number picks out of all that are stored: the model keeps those of the past elsewhere. */
+static const struct job *pick_job(struct sim *s, unsigned n)
+{
+    VEC(const char *) keys = {0};
+    for (const struct store_row *row = s->store.table[TABLE_JOB]; row; row = row->hh.next)
+        if (row->latest)
+            vec_push(&keys, row_text(&row->latest->change, "key"));
+    if (keys.n)
+        qsort(keys.items, keys.n, sizeof(*keys.items), by_text);
+    const struct job *j = keys.n ? job_find(s->m, keys.items[n % keys.n]) : NULL;
+    vec_free(&keys);
+    return j;
+}
 
 static int rebuild(struct sim *s, unsigned b, unsigned c, struct err *err)
 {
@@ -35,7 +55,7 @@ static int cancel_build(struct sim *s, unsigned b, unsigned c, struct err *err)
 
 static int cancel_job(struct sim *s, unsigned b, unsigned c, struct err *err)
 {
-    const struct job *job = pick(s->m->jobs, b);
+    const struct job *job = pick_job(s, b);
     if (!job)
         return err_set(err, -1, "no job");
     sim_say(s, "a person cancels the job %.14s of %s", job->key, job->track);
@@ -188,7 +208,7 @@ static int of_farm(struct sim *s, enum command_verb verb, unsigned b, unsigned c
 
 static int of_job(struct sim *s, enum command_verb verb, unsigned b, unsigned c, struct err *err)
 {
-    const struct job *j = pick(s->m->jobs, b);
+    const struct job *j = pick_job(s, b);
     return j ? give(s, &(struct command){.verb = verb, .job = j->key}, err)
              : err_set(err, -1, "no job");
 }

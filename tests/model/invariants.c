@@ -80,11 +80,24 @@ void check_missing(struct sim *s, int64_t publication, enum platform platform)
         strvec_add(&s->check->missing_jobs, child->key);
 }
 
+struct missing {
+    strvec *jobs;
+    const char *digest;
+};
+
+static void note_missing(void *data, const struct job *j)
+{
+    const struct missing *missing = data;
+    if (str_eq(j->manifest_digest, missing->digest))
+        strvec_add(missing->jobs, j->key);
+}
+
 void check_missing_manifest(struct sim *s, const char *digest)
 {
+    struct missing missing = {&s->check->missing_jobs, digest};
     for (const struct job *j = s->m->jobs; j; j = j->hh.next)
-        if (str_eq(j->manifest_digest, digest))
-            strvec_add(&s->check->missing_jobs, j->key);
+        note_missing(&missing, j);
+    past_each(s->m, note_missing, &missing);
 }
 
 void check_restarted(struct sim *s)

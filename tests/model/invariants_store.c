@@ -38,6 +38,11 @@ static void compare_row(struct sim *s, const struct change *object)
     for (__auto_type o = (head); o; o = o->hh.next)                                                \
     delta_upsert(d, id, o)
 
+static void add_past(void *d, const struct job *j)
+{
+    delta_upsert(d, TABLE_JOB, j);
+}
+
 static void every_object(struct model *m, struct delta *d)
 {
     add_all(d, m->settings, TABLE_SETTING);
@@ -57,6 +62,7 @@ static void every_object(struct model *m, struct delta *d)
             if (t->slots[p])
                 delta_upsert(d, TABLE_SLOT, t->slots[p]);
     add_all(d, m->jobs, TABLE_JOB);
+    past_each(m, add_past, d);
     add_all(d, m->attempts, TABLE_ATTEMPT);
     add_all(d, m->builds, TABLE_BUILD);
     for (struct build *b = m->builds; b; b = b->hh.next)

@@ -152,7 +152,8 @@ static const struct command commands[] = {
      "are.\n"
      "  --platform P    only this platform is dropped, from the next index on\n" REASON_HELP},
     {"wake", cmd_track_command, 1, 1, TAKES_PLATFORM | TAKES_REASON,
-     "wake [--platform P] TRACK|IMAGE", "keep a dormant or retired track in date",
+     "wake [--platform P] TRACK|IMAGE",
+     "keep a dormant or retired track in date, whatever maintain says",
      "  --platform P    only this platform, which was retired\n" REASON_HELP},
     {"actions", cmd_actions, 0, 0, TAKES_PAGE, "actions [--track ID] [-n N] [--before ACTION]",
      "who changed what, when and why, newest first", ""},

@@ -1,11 +1,9 @@
-/* Which refs become tracks, and which tracks are kept in date (design rule 8).
+/* Which refs become tracks (design rule 8).
  *
  * At the first sight of an image's pattern every ref that it follows becomes a track, all in one turn: of tags, the
  * newest few (`history`) are active, the others dormant; branches are all active; `maintain` leaves the highest
- * of each series active. A ref that appears later is active, and is published once in any case. When a version is
- * published for the first time, `maintain` puts the lower ones of its series to sleep, itself if there is a
- * higher one. A dormant track wakes when its ref moves, when a wanted dependent names a tag that is its, or
- * when a person asks. One whose version is outside `versions` is not kept in date as long as it is. */
+ * of each series active. A ref that appears later is active, and is published once in any case. What sleeps and wakes
+ * afterwards: sleep.c. */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
@@ -49,19 +47,10 @@ struct candidate {
     struct version version;
 };
 
-/* Releases before prereleases, then the higher version. */
-static int newer(const struct version *a, const struct version *b)
-{
-    bool pa = version_is_prerelease(a), pb = version_is_prerelease(b);
-    if (pa != pb)
-        return pa ? -1 : 1;
-    return version_cmp(a, b);
-}
-
 static int candidate_cmp(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
-    return -newer(&x->version, &y->version);
+    return -version_newer(&x->version, &y->version);
 }
 
 /* Whether one of the first `i` candidates makes the next one an older one of its series. Those of a series are
@@ -133,106 +122,4 @@ void track_discover(struct model *m, struct source *s, bool sighted)
     VEC_FOREACH (&m->farm->images, image)
         if (str_eq(image->source, s->url))
             discover_image(m, image, s, sighted);
-}
-
-/* ---- sleeping ---- */
-
-static bool wants_it(const struct track *dependent)
-{
-    return dependent->image && !dependent->dormant && !dependent->deleted &&
-           !dependent->out_of_bounds;
-}
-
-/* Whether something that is kept in date is built on a tag that is the track's. */
-static bool needed(const struct track *t)
-{
-    VEC_FOREACH (&t->claims, it) {
-        const struct tag_node *n = *it;
-        if (!n->current || !str_eq(n->current->track_id, t->id))
-            continue;
-        VEC_FOREACH (&n->dependents, d)
-            if (*d != t && wants_it(*d))
-                return true;
-    }
-    return false;
-}
-
-static void sleep_unless_needed(struct model *m, struct track *t)
-{
-    if (t->dormant || needed(t))
-        return;
-    t->dormant = true;
-    model_touch(m, t);
-    model_plan_later(m, t);
-}
-
-/* Whether `maintain` keeps `newest` in date instead of `t`. */
-static bool supersedes(const struct track *newest, const struct track *t)
-{
-    return newest != t && newest->image == t->image && newest->publication && !newest->deleted &&
-           !newest->retired && !newest->out_of_bounds && str_eq(newest->variant, t->variant) &&
-           t->parsed_version.parts && newest->parsed_version.parts &&
-           version_same_series(&newest->parsed_version, &t->parsed_version, t->image->maintain) &&
-           newer(&newest->parsed_version, &t->parsed_version) > 0;
-}
-
-void track_first_published(struct model *m, struct track *t)
-{
-    if (!t->image || t->image->maintain == FARM_MAINTAIN_PATCH)
-        return;
-    VEC_FOREACH (&model_repository(m, t->image->repository)->tracks, it) {
-        if (supersedes(*it, t))
-            sleep_unless_needed(m, t);
-        else if ((*it)->publication && supersedes(t, *it))
-            sleep_unless_needed(m, *it);
-    }
-}
-
-/* `maintain` was made stricter: as if each version had been published just now. */
-static void apply_maintain(struct model *m, const struct farm_image *image)
-{
-    VEC_FOREACH (&model_repository(m, image->repository)->tracks, t)
-        if ((*t)->image == image && (*t)->publication && !(*t)->dormant)
-            track_first_published(m, *t);
-}
-
-void track_maintain(struct model *m)
-{
-    static const char *const names[] = {"patch", "minor", "major"};
-    VEC_FOREACH (&m->farm->images, image) {
-        cleanup_free char *key = xconcat("maintain/", image->name, NULL);
-        const char *was = model_setting(m, key), *is = names[image->maintain];
-        if (str_eq(was ? was : names[FARM_MAINTAIN_PATCH], is))
-            continue;
-        model_set_setting(m, key, is);
-        apply_maintain(m, image);
-    }
-}
-
-/* ---- waking ---- */
-
-void track_wake(struct model *m, struct track *t)
-{
-    if (!t->dormant)
-        return;
-    t->dormant = false;
-    model_touch(m, t);
-    model_plan_later(m, t);
-}
-
-void node_wake(struct model *m, const struct tag_node *n)
-{
-    struct track *best = NULL;
-    VEC_FOREACH (&n->claimants, it) {
-        struct track *t = *it;
-        if (t->deleted || t->retired || t->out_of_bounds)
-            continue;
-        if (n->current ? str_eq(n->current->track_id, t->id)
-                       : !best || newer(&t->parsed_version, &best->parsed_version) > 0)
-            best = t;
-        if (!n->current && !t->dormant)
-            return; /* it is kept in date, and will publish the tag */
-    }
-    if (best)
-        track_wake(m, best);
 }

@@ -175,6 +175,7 @@ void model_free(struct model *m)
     vec_free(&m->unread);
     queue_done(m);
     vec_free(&m->looked_past);
+    vec_free(&m->woken);
     free(m->buildah);
     free(m);
 }

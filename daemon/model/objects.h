@@ -82,13 +82,20 @@ void track_ask(struct model *m, struct track *t, enum reason_code asked);
 void track_discover(struct model *m, struct source *s, bool sighted);
 /* Whether the image was never seen with its present pattern and bounds. */
 bool track_image_unseen(const struct model *m, const struct farm_image *image);
-/* A dormant track is kept in date from now on. */
-void track_wake(struct model *m, struct track *t);
+
+/* ---- sleep.c ---- */
+/* A track is kept in date from now on, for that reason if it was dormant or for a lesser one. */
+void track_wake(struct model *m, struct track *t, enum awake why);
 /* A wanted dependent names the tag: wakes the track that owns it; if it is not published yet and nobody who
  * claims it is kept in date, the one of the highest version. */
 void node_wake(struct model *m, const struct tag_node *n);
 /* The track was published for the first time: `maintain` may put it, or others of its series, to sleep. */
 void track_first_published(struct model *m, struct track *t);
+/* One that was woken until it is published (AWAKE_ONCE) is: it is like any other now, which `maintain` may end. */
+void track_published_again(struct model *m, struct track *t);
+/* Nothing is left to plan: what was woken for dependents and has none any more falls asleep, unless the files of some
+ * track are being read. Returns whether any does. */
+bool track_doze(struct model *m);
 /* The farm has changed: puts to sleep what `maintain` keeps in date no longer. */
 void track_maintain(struct model *m);
 

@@ -19,13 +19,27 @@ void plan_all(struct model *m)
         model_plan_later(m, t);
 }
 
+/* What is awake for others comes last: by then it is known who needs it, as far as it can be. */
 void plan_run(struct model *m)
 {
-    while (m->plan.n) {
-        struct track *t = m->plan.items[--m->plan.n];
-        if (t->queued)
-            plan_track(m, t);
-    }
+    VEC(struct track *) later = {0};
+    m->plans++;
+    do {
+        VEC_FOREACH (&later, t)
+            if ((*t)->queued)
+                plan_track(m, *t);
+        later.n = 0;
+        do {
+            while (m->plan.n) {
+                struct track *t = m->plan.items[--m->plan.n];
+                if (t->queued && t->awake == AWAKE_NEEDED)
+                    vec_push(&later, t);
+                else if (t->queued)
+                    plan_track(m, t);
+            }
+        } while (track_doze(m));
+    } while (later.n);
+    vec_free(&later);
 }
 
 /* ---- slots and ancestors ---- */
@@ -376,6 +390,16 @@ static void decide(struct model *m, struct track *t)
     judge_build(m, t);
 }
 
+/* Counts the tracks of which it is not known what they are built on. */
+static void note_unread(struct model *m, struct track *t)
+{
+    bool unread = false;
+    for (int p = 0; p < PLATFORM_COUNT && !unread; p++)
+        unread = t->slots[p] && t->slots[p]->context && !t->slots[p]->context->known;
+    m->unread_tracks += unread - t->unread;
+    t->unread = unread;
+}
+
 static void plan_track(struct model *m, struct track *t)
 {
     t->queued = t->lost_tag = false;
@@ -393,6 +417,9 @@ static void plan_track(struct model *m, struct track *t)
         plan_show_running(m, t);
     publish_waits_no_more(m, t);
     t->under_way = track_under_way(m, t);
+    note_unread(m, t);
+    if (t->awake == AWAKE_ONCE && t->state == TRACK_PUBLISHED)
+        track_published_again(m, t);
     if (was && !t->under_way)
         wait_over(m, t);
     if (was != t->under_way || was_stopped != t->stopped) /* worth waiting for, or no more */

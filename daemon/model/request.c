@@ -33,7 +33,8 @@ static int rebuild_track(struct model *m, struct track *t, enum platform only, b
     }
     if (n)
         track_ask(m, t, REASON_REBUILD_ASKED);
-    track_wake(m, t);
+    if (t->dormant)
+        track_wake(m, t, AWAKE_ONCE);
     model_plan_later(m, t);
     return n;
 }

@@ -94,11 +94,13 @@ int command_wake(struct model *m, struct track *t, const struct command *c,
                        t->ref_name);
     if (t->out_of_bounds)
         return command_out_of_bounds(t, err);
-    if (!t->dormant && !t->retired) {
+    bool stays = t->awake == AWAKE_ALWAYS || t->awake == AWAKE_ASKED;
+    if (!t->dormant && !t->retired && stays) {
         answer_set(a, false, "%s is awake", t->id);
         return 0;
     }
-    t->dormant = t->retired = false;
+    track_wake(m, t, AWAKE_ASKED);
+    t->retired = false;
     model_touch(m, t);
     reconsider(m, t);
     if (t->deleted)

@@ -44,6 +44,7 @@ const char *const track_state_names[] = {
     "published", "held",    "conflict", "failed",  "cancelled", "retired",  NULL};
 const char *const failure_kind_names[] = {"none",   "infra",    "recipe", "timeout",
                                           "memory", "rejected", "poison", NULL};
+const char *const awake_names[] = {"always", "needed", "once", "asked", NULL};
 const char *const build_class_names[] = {"person", "source", "ripple", NULL};
 
 static const struct column setting_columns[] = {TEXT(setting, key), TEXT(setting, value)};
@@ -86,6 +87,7 @@ static const struct column track_columns[] = {
     INT(track, build),
     INT(track, wait_clock),
     ENUM(track, asked, reason_names),
+    ENUM(track, awake, awake_names),
 };
 static const struct column slot_columns[] = {
     TEXT(slot, track),    TEXT_AS(slot, platform_name, "platform"),

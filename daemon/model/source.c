@@ -111,8 +111,8 @@ static void ref_changed(struct model *m, const struct ref *r, bool moved)
             model_touch(m, t);
             track_tell_dependents(m, t); /* who waits for its tags may wake it, dormant as it is */
         }
-        if (moved && t->dormant)
-            track_wake(m, t);
+        if (moved)
+            track_wake(m, t, AWAKE_ONCE);
         model_plan_later(m, t);
     }
 }

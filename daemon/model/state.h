@@ -23,7 +23,8 @@ extern const char *const job_state_names[], *const attempt_state_names[],
                                                         *const board_state_names[],
                                                             *const track_state_names[],
                                                                 *const failure_kind_names[],
-                                                                    *const build_class_names[];
+                                                                    *const awake_names[],
+                                                                        *const build_class_names[];
 
 struct row {
     enum table_id table;
@@ -176,12 +177,21 @@ struct slot {
     struct job *job;
 };
 
+/* Why a track that is not dormant is kept in date, each outweighed by those below it. */
+enum awake {
+    AWAKE_ALWAYS, /* it did not sleep, or was published since it woke */
+    AWAKE_NEEDED, /* something in date is built on it: as long as there is any */
+    AWAKE_ONCE,   /* its ref moved, or a rebuild was asked for: until it is published */
+    AWAKE_ASKED,  /* a person woke it: it does not sleep by itself */
+};
+
 struct track {
     struct row row;
     char *id; /* image@ref[:variant] */
     char *image_name, *ref_name, *variant;
     bool dormant;
-    bool deleted; /* its ref is gone upstream */
+    enum awake awake; /* AWAKE_ALWAYS of one that is dormant */
+    bool deleted;     /* its ref is gone upstream */
     bool held;
     char *hold_reason, *held_by;
     int64_t held_at;
@@ -227,6 +237,9 @@ struct track {
     VEC(struct track *) waiters; /* that wait for it: see wait.c */
     bool under_way;              /* see track_under_way; as of its last plan */
     bool stopped;                /* deleted, dormant, retired, …; as of its last plan */
+    int64_t dozed; /* the plan_run in which it last fell asleep for want of dependents */
+    bool in_woken; /* in the model's list of those that are AWAKE_NEEDED */
+    bool unread;   /* files of it are being read; as of its last plan */
     UT_hash_handle hh;
 };
 
@@ -533,6 +546,9 @@ struct model {
     bool auditing;                    /* an EFFECT_AUDIT is under way */
     int64_t audit_next;               /* no audit is due before */
     int retaining;                    /* EFFECT_RETAINs under way */
+    int64_t plans;                    /* how often plan_run ran */
+    VEC(struct track *) woken;        /* those that are AWAKE_NEEDED are all in it */
+    int unread_tracks;                /* tracks whose files are being read */
     VEC(struct context *) unread;     /* contexts to ask for again when their time comes */
     bool dispatch;                    /* a board or a job changed: try to place jobs */
     int64_t ranked, ranked_at;        /* estimate_stamp and time of the last ranking of `queues` */

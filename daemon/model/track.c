@@ -20,6 +20,9 @@ bool track_published(const struct track *t)
 void track_add(struct model *m, struct track *t)
 {
     HASH_ADD_KEYPTR(hh, m->tracks, t->id, strlen(t->id), t);
+    t->in_woken = t->awake == AWAKE_NEEDED;
+    if (t->in_woken)
+        vec_push(&m->woken, t);
 }
 
 void track_state_set(struct model *m, struct track *t, enum track_state state,

@@ -152,6 +152,14 @@ bool version_is_prerelease(const struct version *v)
     return v->prerelease[0] != '\0';
 }
 
+int version_newer(const struct version *a, const struct version *b)
+{
+    bool pa = version_is_prerelease(a), pb = version_is_prerelease(b);
+    if (pa != pb)
+        return pa ? -1 : 1;
+    return version_cmp(a, b);
+}
+
 enum bound_op { BOUND_GE, BOUND_GT, BOUND_LE, BOUND_LT, BOUND_EQ, BOUND_NE };
 
 struct bound {

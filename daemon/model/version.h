@@ -26,6 +26,9 @@ int version_parse(const char *text, struct version *ret_version);
  * one that is written out more. 0 only for versions that nobody could order. */
 int version_cmp(const struct version *a, const struct version *b);
 
+/* <0, 0 or >0 likewise, but releases are higher than all prereleases. */
+int version_newer(const struct version *a, const struct version *b);
+
 /* Whether it is a prerelease. */
 bool version_is_prerelease(const struct version *v);
 

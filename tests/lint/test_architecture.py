@@ -86,4 +86,4 @@ def test_every_rule_has_its_function_and_its_test():
     for number, rule, where, _reason, shown in rows():
         assert rule and all(IN_FILE.match(s) for s in CODE.findall(where)) and CODE.findall(where), number
         shows = CODE.findall(shown)
-        assert shows and all(IN_FILE.match(s) or s.startswith("inv") or FOLDER.match(s) for s in shows), number
+        assert shows and all(IN_FILE.match(s) or s.startswith(("inv", "rule")) or FOLDER.match(s) for s in shows), number

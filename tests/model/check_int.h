@@ -45,6 +45,7 @@ struct checker {
     strvec ever_asked; /* tracks and keys: what was asked for may come late */
     strvec new_jobs, again_jobs,
         woken;     /* planned for the first time, or anew; again in spite of how it ended */
+    strvec slept;  /* fallen asleep in this pass */
     strvec needed; /* repository and digest: what the registry may not collect */
     uint64_t rows;
     uint64_t registry_changes; /* as of the last look at it */
@@ -63,7 +64,7 @@ void check_every_step(struct sim *s);
 
 /* 8: of the jobs that this pass has planned. */
 void check_new_jobs(struct sim *s);
-/* 10: of the tracks that this pass has woken. */
+/* 10: of the tracks that this pass has woken, or put to sleep. */
 void check_woken(struct sim *s);
 /* 10: of a build that is made. */
 void inv10_dormant_build_nothing(struct sim *s, const struct change *build);

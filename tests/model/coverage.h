@@ -56,6 +56,7 @@
     X(EMULATED, "jobs run by an emulating board")                                                  \
     X(WALL_JUMPS, "jumps of the wall clock")                                                       \
     X(SEEN_DORMANT, "tracks dormant")                                                              \
+    X(ASLEEP_AGAIN, "tracks asleep again without what they were woken for")                        \
     X(SEEN_OUT_OF_BOUNDS, "tracks outside versions")                                               \
     X(SEEN_STALE, "children that count as stale")                                                  \
     X(SEEN_STAYS, "tags that stay with a held track")                                              \

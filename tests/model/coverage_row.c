@@ -100,6 +100,9 @@ void coverage_row(const struct change *old, const struct change *now)
     case TABLE_TRACK:
         if (old && row_int(old, "wait_clock") < 0 && row_int(now, "wait_clock") >= 0)
             covered(COVERED_SEEN_ANCESTOR);
+        if (old && !row_int(old, "dormant") && row_int(now, "dormant") &&
+            str_eq(row_text(old, "awake"), "needed"))
+            covered(COVERED_ASLEEP_AGAIN);
         return;
     case TABLE_BOARD:
         became(old, now, "quarantined", COVERED_QUARANTINED);

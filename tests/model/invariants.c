@@ -57,6 +57,7 @@ void checker_free(struct checker *c)
     strvec_done(&c->new_jobs);
     strvec_done(&c->again_jobs);
     strvec_done(&c->woken);
+    strvec_done(&c->slept);
     strvec_done(&c->needed);
     free(c);
 }
@@ -651,6 +652,9 @@ static bool same_row(const struct change *a, const struct change *b)
 void check_row(struct sim *s, const struct change *old, const struct change *now)
 {
     s->check->rows += !old || !same_row(old, now);
+    if (now->table == TABLE_TRACK && old && row_int(now, "dormant") && !row_int(old, "dormant") &&
+        str_eq(row_text(old, "awake"), "asked"))
+        sim_fail(s, "rule08_asked_stay", "%s sleeps though a person woke it", row_text(now, "id"));
     coverage_row(old, now);
     if (s->flags & HISTORY_VERBOSE)
         say_row(s, old, now);
@@ -662,9 +666,9 @@ void check_row(struct sim *s, const struct change *old, const struct change *now
         publication_decided(s, now);
     else if (now->table == TABLE_BUILD && !old)
         inv10_dormant_build_nothing(s, now);
-    else if (now->table == TABLE_TRACK && old && row_int(old, "dormant") &&
-             !row_int(now, "dormant"))
-        strvec_add(&s->check->woken, row_text(now, "id"));
+    else if (now->table == TABLE_TRACK && old && row_int(old, "dormant") != row_int(now, "dormant"))
+        strvec_add(row_int(now, "dormant") ? &s->check->slept : &s->check->woken,
+                   row_text(now, "id"));
     else if (now->table == TABLE_TAG && old)
         inv10_held_owners_stay(s, old, now);
     else if (now->table == TABLE_REF && old)

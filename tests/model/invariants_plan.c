@@ -183,11 +183,52 @@ static void inv10_dormant_stay(struct sim *s, const char *id)
         sim_fail(s, __func__, "%s wakes unasked", id);
 }
 
+/* Whether something in date is built on a tag that it has, or on one that nobody has and it may publish. */
+static bool has_dependents(const struct track *t, bool has)
+{
+    VEC_FOREACH (&t->claims, it) {
+        const struct tag_node *n = *it;
+        if (n->current ? !str_eq(n->current->track_id, t->id) : has)
+            continue;
+        VEC_FOREACH (&n->dependents, d)
+            if (*d != t && !(*d)->stopped)
+                return true;
+    }
+    return false;
+}
+
+/* What is built on it may be looked for in vain: its files are being read. */
+static bool any_unread(const struct sim *s)
+{
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+        for (int p = 0; p < PLATFORM_COUNT && !t->stopped; p++)
+            if (t->slots[p] && t->slots[p]->context && !t->slots[p]->context->known)
+                return true;
+    return false;
+}
+
+static void rule08_awake_for_somebody(struct sim *s)
+{
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+        if (!t->dormant && t->awake == AWAKE_NEEDED && !has_dependents(t, false) && !any_unread(s))
+            sim_fail(s, __func__, "%s was woken for what is built on it, and nothing is", t->id);
+}
+
+static void rule08_needed_stay(struct sim *s, const char *id)
+{
+    if (has_dependents(track_find(s->m, id), true) || any_unread(s))
+        sim_fail(s, __func__, "%s sleeps, and something may be built on it", id);
+}
+
 void check_woken(struct sim *s)
 {
     VEC_FOREACH (&s->check->woken, id)
         inv10_dormant_stay(s, *id);
     strvec_done(&s->check->woken);
+    VEC_FOREACH (&s->check->slept, id)
+        rule08_needed_stay(s, *id);
+    strvec_done(&s->check->slept);
+    rule08_awake_for_somebody(s);
 }
 
 void inv10_dormant_build_nothing(struct sim *s, const struct change *build)

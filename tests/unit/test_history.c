@@ -233,6 +233,199 @@ static void test_what_a_dependent_needs_does_not_sleep(void **state)
     world_done(&w);
 }
 
+/* ---- when what was woken sleeps again ---- */
+
+#define APP     "https://git.test/b.git"
+#define APP_REF "refs/heads/master"
+#define ON(v)   "FROM r.test/osf/tool:" v "\n"
+
+static void reload(struct world *w)
+{
+    world_begin(w, 1);
+    model_on_config(w->m, w->farm);
+    world_end(w);
+}
+
+/* Versions 1.0.0 and 1.2.0, of which the older is dormant but for an app that is built on it, published. */
+static void woken_for_an_app(struct world *w)
+{
+    begin(w);
+    world_image(w, "app", APP, APP_REF, NULL);
+    start(w);
+    see(w, REFS(TAG("1.0.0"), TAG("1.2.0")));
+    world_see(w, APP, APP_REF, "b1");
+    world_settle(w, ON("1.0.0"));
+    assert_string_equal(awake(w), "1.0.0 1.2.0");
+    assert_string_equal(world_track_state(w, "app@master"), "published");
+}
+
+/* A person's command about a track. */
+static void command(struct world *w, enum command_verb verb, const char *track)
+{
+    struct command c = {.verb = verb, .track = track};
+    struct command_answer a = {0};
+    struct err err = ERR_INIT;
+    world_begin(w, 1);
+    assert_int_equal(model_on_command(w->m, &c, &a, &err), 0);
+    assert_true(a.changed);
+    command_answer_done(&a);
+    world_end(w);
+}
+
+static void test_one_woken_for_a_dependent_sleeps_once_that_is_built_on_another(void **state)
+{
+    struct world w;
+    woken_for_an_app(&w);
+    world_restart(&w);
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    /* what the push is built on is not known before its files are read; a restart knows no more */
+    world_see(&w, APP, APP_REF, "b2");
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_restart(&w);
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_inspect(&w, ON("1.2.0"));
+    assert_string_equal(awake(&w), "1.2.0");
+    /* and wakes once it is wanted again */
+    world_settle(&w, ON("1.2.0"));
+    world_see(&w, APP, APP_REF, "b3");
+    world_inspect(&w, ON("1.0.0"));
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_done(&w);
+}
+
+static void test_one_woken_for_a_dependent_sleeps_once_that_has_stopped(void **state)
+{
+    struct world w;
+    woken_for_an_app(&w);
+    command(&w, COMMAND_RETIRE, "app@master");
+    assert_string_equal(awake(&w), "1.2.0");
+    command(&w, COMMAND_WAKE, "app@master");
+    world_inspect(&w, ON("1.0.0"));
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_begin(&w, 1);
+    struct seen_ref other = {.name = "refs/heads/other", .commit = "b1", .descends = true};
+    model_on_refs(w.m, APP, &other, 1);
+    world_end(&w);
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_begin(&w, 1);
+    model_on_refs(w.m, APP, &other, 1);
+    world_end(&w);
+    assert_string_equal(world_track_state(&w, "app@master"), "deleted");
+    assert_string_equal(awake(&w), "1.2.0");
+    world_see(&w, APP, APP_REF, "b1");
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    /* no longer in farm.yaml */
+    str_replace(&w.farm->images.items[0].name, "gone");
+    assert_string_equal(w.farm->images.items[1].name, "tool");
+    reload(&w);
+    assert_string_equal(awake(&w), "1.2.0");
+    world_done(&w);
+}
+
+/* A chain of which only the end is wanted sleeps whole. */
+static void test_what_is_woken_for_what_is_woken_sleeps_with_it(void **state)
+{
+    struct world w;
+    begin(&w);
+    struct farm_image *middle =
+        world_image(&w, "middle", "https://git.test/m.git", "refs/tags/v*", NULL);
+    str_replace(&middle->tags.items[0], "$version");
+    world_image(&w, "app", APP, APP_REF, NULL);
+    start(&w);
+    see(&w, REFS(TAG("1.0.0"), TAG("1.2.0")));
+    world_see_all(&w, "https://git.test/m.git", "m1", REFS(TAG("5.0.0"), TAG("6.0.0")));
+    world_settle(&w, ON("1.0.0"));
+    assert_string_equal(world_track_state(&w, "middle@v5.0.0"), "dormant");
+    command(&w, COMMAND_RETIRE, "middle@v6.0.0");
+    assert_string_equal(awake(&w), "1.2.0");
+    world_see(&w, APP, APP_REF, "b1");
+    world_inspect(&w, "FROM r.test/osf/middle:5.0.0\n");
+    world_settle(&w, ON("1.0.0"));
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    assert_string_equal(world_track_state(&w, "app@master"), "published");
+    command(&w, COMMAND_RETIRE, "app@master");
+    assert_string_equal(world_track_state(&w, "middle@v5.0.0"), "dormant");
+    assert_string_equal(awake(&w), "1.2.0");
+    world_done(&w);
+}
+
+static void test_what_a_person_woke_does_not_sleep_by_itself(void **state)
+{
+    struct world w;
+    woken_for_an_app(&w);
+    command(&w, COMMAND_WAKE, "tool@v1.0.0"); /* it is awake, but not for ever */
+    command(&w, COMMAND_RETIRE, "app@master");
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_restart(&w);
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_done(&w);
+    /* nor for a newer version of its series */
+    begin(&w)->maintain = FARM_MAINTAIN_MINOR;
+    start(&w);
+    see(&w, REFS(TAG("1.4.0"), TAG("1.4.1")));
+    world_settle(&w, NULL);
+    command(&w, COMMAND_WAKE, "tool@v1.4.0");
+    world_settle(&w, NULL);
+    see(&w, REFS(TAG("1.4.0"), TAG("1.4.1"), TAG("1.4.2")));
+    world_settle(&w, NULL);
+    assert_string_equal(awake(&w), "1.4.0 1.4.2");
+    world_done(&w);
+}
+
+/* 1.4.0 of 1.4.0 and 1.4.1 moves; whether it sleeps again once it is published. */
+static void one_that_moves(enum farm_maintain maintain, const char *expected)
+{
+    struct world w;
+    begin(&w)->maintain = maintain;
+    start(&w);
+    see(&w, REFS(TAG("1.4.0")));
+    world_settle(&w, NULL);
+    see(&w, REFS(TAG("1.4.0"), TAG("1.4.1")));
+    world_settle(&w, NULL);
+    struct seen_ref refs[] = {{.name = TAG("1.4.0"), .commit = "c9", .descends = true},
+                              {.name = TAG("1.4.1"), .commit = "c1", .descends = true}};
+    world_begin(&w, 1);
+    model_on_refs(w.m, SOURCE, refs, 2);
+    world_end(&w);
+    assert_string_equal(awake(&w), "1.4.0 1.4.1");
+    world_restart(&w);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(awake(&w), expected);
+    /* what is built again on request likewise */
+    struct err err = ERR_INIT;
+    world_begin(&w, 1);
+    assert_int_equal(model_on_rebuild(w.m, "tool@v1.4.0", NULL, false, &err), 0);
+    world_end(&w);
+    assert_string_equal(awake(&w), "1.4.0 1.4.1");
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(awake(&w), expected);
+    world_done(&w);
+}
+
+static void test_one_that_moves_is_published_once_where_a_higher_one_is_maintained(void **state)
+{
+    one_that_moves(FARM_MAINTAIN_MINOR, "1.4.1");
+    one_that_moves(FARM_MAINTAIN_PATCH, "1.4.0 1.4.1");
+}
+
+static void test_what_maintain_leaves_to_a_dependent_sleeps_without_it(void **state)
+{
+    struct world w;
+    begin(&w)->maintain = FARM_MAINTAIN_MINOR;
+    world_image(&w, "app", APP, APP_REF, NULL);
+    start(&w);
+    see(&w, REFS(TAG("1.4.0")));
+    world_see(&w, APP, APP_REF, "b1");
+    world_settle(&w, ON("1.4.0"));
+    see(&w, REFS(TAG("1.4.0"), TAG("1.4.1")));
+    world_settle(&w, ON("1.4.0"));
+    assert_string_equal(awake(&w), "1.4.0 1.4.1");
+    world_see(&w, APP, APP_REF, "b2");
+    world_settle(&w, ON("1.4.1"));
+    assert_string_equal(awake(&w), "1.4.1");
+    world_done(&w);
+}
+
 static void test_versions_made_stricter_stop_and_keep_the_tags(void **state)
 {
     struct world w;
@@ -289,6 +482,12 @@ int main(void)
         cmocka_unit_test(test_a_dormant_one_wakes_for_a_dependent_and_no_other_does),
         cmocka_unit_test(test_one_that_comes_back_wakes_for_a_dependent),
         cmocka_unit_test(test_what_a_dependent_needs_does_not_sleep),
+        cmocka_unit_test(test_one_woken_for_a_dependent_sleeps_once_that_is_built_on_another),
+        cmocka_unit_test(test_one_woken_for_a_dependent_sleeps_once_that_has_stopped),
+        cmocka_unit_test(test_what_is_woken_for_what_is_woken_sleeps_with_it),
+        cmocka_unit_test(test_what_a_person_woke_does_not_sleep_by_itself),
+        cmocka_unit_test(test_one_that_moves_is_published_once_where_a_higher_one_is_maintained),
+        cmocka_unit_test(test_what_maintain_leaves_to_a_dependent_sleeps_without_it),
         cmocka_unit_test(test_versions_made_stricter_stop_and_keep_the_tags),
         cmocka_unit_test(test_a_reload_waits_for_the_new_patterns_listing),
     };

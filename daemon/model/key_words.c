@@ -93,26 +93,35 @@ static void add_value_text(struct strbuf *b, const char *s)
     strbuf_add(b, quoted ? "'" : "");
 }
 
-static void add_date(struct strbuf *b, json_int_t seconds)
+static int64_t day_of(const json_t *seconds)
 {
+    return json_integer_value(seconds) / (24 * 60 * 60);
+}
+
+/* Two of one day are told apart by the time of day. */
+static void add_date(struct strbuf *b, const struct difference *d, const json_t *seconds)
+{
+    bool one_day =
+        json_is_integer(d->from) && json_is_integer(d->to) && day_of(d->from) == day_of(d->to);
     char text[32];
     struct tm tm;
-    time_t t = (time_t)seconds;
-    if (gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%d", &tm))
+    time_t t = (time_t)json_integer_value(seconds);
+    if (gmtime_r(&t, &tm) &&
+        strftime(text, sizeof(text), one_day ? "%Y-%m-%d %H:%M:%S" : "%Y-%m-%d", &tm))
         strbuf_add(b, text);
 }
 
-static void add_value(struct strbuf *b, const char *kind, const json_t *value)
+static void add_value(struct strbuf *b, const struct difference *d, const json_t *value)
 {
     const char *s = json_string_value(value);
-    if (s && str_eq(kind, "kind"))
+    if (s && str_eq(d->kind, "kind"))
         strbuf_add(b, str_eq(s, "rootfs") ? "script" : "Dockerfile");
     else if (s && str_starts(s, "sha256:"))
         strbuf_addf(b, "%.12s", s + strlen("sha256:"));
     else if (s)
         add_value_text(b, s);
-    else if (json_is_integer(value) && str_eq(kind, "epoch"))
-        add_date(b, json_integer_value(value));
+    else if (json_is_integer(value) && str_eq(d->kind, "epoch"))
+        add_date(b, d, value);
     else {
         cleanup_free char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
         add_value_text(b, text ? text : "?");
@@ -123,7 +132,7 @@ static void add_clause(struct strbuf *b, const char *clause, const struct differ
 {
     for (const char *p = clause; *p; p++) {
         if (p[0] == '%' && (p[1] == '1' || p[1] == '2'))
-            add_value(b, d->kind, *++p == '1' ? d->from : d->to);
+            add_value(b, d, *++p == '1' ? d->from : d->to);
         else
             strbuf_addc(b, *p);
     }

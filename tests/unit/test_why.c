@@ -32,6 +32,8 @@ static void test_each_input(void **state)
          "its files changed"},
         {"[\"epoch\",946684800]", "[\"epoch\",1700000000]",
          "its date changed from 2000-01-01 to 2023-11-14"},
+        {"[\"epoch\",1600000000]", "[\"epoch\",1600003601]",
+         "its date changed from 2020-09-13 12:26:40 to 2020-09-13 13:26:41"},
         {"[\"argument VERSION\",\"1.2\"]", "[\"argument VERSION\",\"1.3\"]",
          "build argument VERSION changed from 1.2 to 1.3"},
         {"[\"argument A\",\"\"]", "[\"argument A\",\"b c\"]",

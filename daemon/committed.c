@@ -25,11 +25,6 @@ static void fill_nothing(void *data, void *bytes, size_t n)
     memset(bytes, 0, n);
 }
 
-static int load_row(void *data, enum table_id table, const struct cell *cells, struct err *err)
-{
-    return model_load(data, table, cells, err);
-}
-
 /* A start decides nothing that is not decided; if farm.yaml says something new, what follows stays here. */
 static void start(struct committed *c)
 {
@@ -46,7 +41,7 @@ static void work(uv_work_t *w)
     struct committed *c = w->data;
     struct model_hooks hooks = {.fill_random = fill_nothing};
     c->model = model_new(c->farm, &hooks);
-    if (store_load_committed(c->path, load_row, c->model, &c->err) == 0)
+    if (store_load_committed(c->path, model_load_row, c->model, &c->err) == 0)
         start(c);
 }
 

@@ -135,17 +135,13 @@ static void fill_random(void *data, void *bytes, size_t n)
         abort();
 }
 
-static int load_row(void *data, enum table_id table, const struct cell *cells, struct err *err)
-{
-    return model_load(data, table, cells, err);
-}
-
 static int start_model(struct coordinator *c, struct err *err)
 {
     cleanup_free char *path = xasprintf("%s/sheaf.db", c->state);
     struct model_hooks hooks = {.fill_random = fill_random};
     c->model = model_new(c->farm, &hooks);
-    if (store_open(path, &c->store, err) < 0 || store_load(c->store, load_row, c->model, err) < 0)
+    if (store_open(path, &c->store, err) < 0 ||
+        store_load(c->store, model_load_row, c->model, err) < 0)
         return err->code;
     return store_start(c->store, c->loop, coordinator_on_stall, c, err);
 }

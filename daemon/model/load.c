@@ -140,6 +140,11 @@ int model_load(struct model *m, enum table_id table, const struct cell *cells, s
     return 0;
 }
 
+int model_load_row(void *model, enum table_id table, const struct cell *cells, struct err *err)
+{
+    return model_load(model, table, cells, err);
+}
+
 /* ---- links ---- */
 
 /* For each image of the farm whether `old` says the same of it, so that its tracks are linked as they should be. The

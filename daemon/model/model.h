@@ -152,6 +152,8 @@ struct model *model_new(const struct farm *farm, const struct model_hooks *hooks
 void model_free(struct model *m);
 /* Takes one loaded row, before model_start. -EINVAL names what is wrong with it. */
 int model_load(struct model *m, enum table_id table, const struct cell *cells, struct err *err);
+/* The same for who hands out rows (store_load): `model` is the struct model. */
+int model_load_row(void *model, enum table_id table, const struct cell *cells, struct err *err);
 
 /* Begins a turn at monotonic and wall-clock milliseconds; `turn` receives what it decides. */
 void model_turn_begin(struct model *m, struct turn *turn, int64_t mono, int64_t wall);

@@ -113,6 +113,16 @@ static void print_head(struct ctl *ctl, const json_t *answer)
 
 /* ---- builds ---- */
 
+/* Why it is not built, and what that means for an optional one whose last good child is published. */
+static void print_not_built(struct ctl *ctl, const json_t *job)
+{
+    int64_t stale = j_int(job, "stale_ms", -1);
+    char buf[FORMAT_MAX];
+    print_ink(stdout, ctl->colors, INK_YELLOW, "%s%s%s\n", j_reason(job, "reason"),
+              stale >= 0 ? "; its last good child counts as stale in " : "",
+              stale >= 0 ? format_duration(stale, buf) : "");
+}
+
 static void print_jobs(struct ctl *ctl, const json_t *jobs)
 {
     size_t i;
@@ -124,7 +134,7 @@ static void print_jobs(struct ctl *ctl, const json_t *jobs)
         if (j_true(j, "done_before"))
             print_ink(stdout, ctl->colors, INK_DIM, "was built before\n");
         else if (*j_reason(j, "reason"))
-            print_ink(stdout, ctl->colors, INK_YELLOW, "%s\n", j_reason(j, "reason"));
+            print_not_built(ctl, j);
         else if (ends >= 0)
             printf("%s on %s\n", format_duration(ends - begins, buf), j_str(j, "board"));
         else

@@ -129,6 +129,7 @@ A push to minideb (master) that changes a and b would cause 2 builds (1 job) in 
 Wave 1
   alpine@v3.19: its files changed
       arm64      3 min 20 s on pi-1
+      riscv64    no board offers linux/riscv64; its last good child counts as stale in 23 h
 
 Wave 2
   tool@master: base alpine:3.19 has new content (waiting)

@@ -254,18 +254,21 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def what_if(question):
-    """Two builds, of which one has no board."""
-    def build(track, wave, text, job):
+    """Two builds: an optional platform of one has no board, and all of the other."""
+    def build(track, wave, text, *jobs):
         return {"track": track, "image": track.split("@")[0], "wave": wave, "class": "source", "why": reason("input-changed", text),
-                "state": "published" if job["board"] else "waiting", "made_ms": 0,
-                "jobs": [{"platform": "linux/arm64", "required": True, "job": "sha256:00", "done_before": False, "stale_ms": None, **job}]}
+                "state": "published" if jobs[0]["board"] else "waiting", "made_ms": 0,
+                "jobs": [{"platform": "linux/arm64", "required": True, "job": "sha256:00", "done_before": False, "stale_ms": None, **job} for job in jobs]}
+
+    def no_board(platform):
+        return {"platform": platform, "board": None, "begins_ms": None, "ends_ms": None, "reason": reason("no-board", f"no board offers {platform}")}
     return {
         "question": {"event": question["event"], "source": question.get("source"), "refs": ["refs/heads/master"],
                      "commit": question.get("commit"), "paths": question.get("paths", []), "reference": question.get("reference"), "board": question.get("board")},
         "under_way": 1, "rest_ms": 5000, "jobs": 1, "work_ms": 200000, "duration_ms": 200000, "too_much": False,
-        "builds": [build("alpine@v3.19", 1, "its files changed", {"board": "pi-1", "begins_ms": 0, "ends_ms": 200000, "reason": None}),
-                   build("tool@master", 2, "base alpine:3.19 has new content",
-                         {"board": None, "begins_ms": None, "ends_ms": None, "reason": reason("no-board", "no board offers linux/arm64")})],
+        "builds": [build("alpine@v3.19", 1, "its files changed", {"board": "pi-1", "begins_ms": 0, "ends_ms": 200000, "reason": None},
+                         {**no_board("linux/riscv64"), "required": False, "stale_ms": 82800000}),
+                   build("tool@master", 2, "base alpine:3.19 has new content", no_board("linux/arm64"))],
         "tags": [{"repository": "r/alpine", "tag": "3.19", "track": "alpine@v3.19", "was": "alpine@v3.19", "moves": True}],
         "tracks": [{"track": "tool@master", "before": {"state": "published", "reason": None},
                     "after": {"state": "building", "reason": reason("no-board", "no board offers linux/arm64")}, "conflict": None}],

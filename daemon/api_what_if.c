@@ -27,6 +27,7 @@ struct asking {
     size_t size;          /* of the room to be made */
     struct what_if *room; /* NULL again once the copy is taken */
     struct what_if *what; /* NULL until then */
+    uint64_t view;        /* coordinator_view when it was */
     int rounds, looks;
     bool again; /* something is known that the last run missed */
     uv_work_t work;
@@ -165,11 +166,25 @@ static void start_work(struct asking *a)
     uv_queue_work(coordinator_loop(a->c), &a->work, work, after_work);
 }
 
+/* The model that the copy was taken of, or is to be, is not the one that readers are shown any more: it is asked anew. */
+static void ask_anew(struct asking *a)
+{
+    struct http_call *call = a->call;
+    asking_free(a);
+    http_call_again(call);
+}
+
 static void take_copy(struct asking *a)
 {
     struct err err = ERR_INIT;
-    a->running = coordinator_hold_farm(a->c);
-    if (what_if_new(coordinator_turn(a->c), &a->question, a->room, &a->what, &err) == 0) {
+    struct model *m = coordinator_look(a->c);
+    if (!m) { /* the store has no room by now, and what is committed is to be loaded */
+        ask_anew(a);
+        return;
+    }
+    a->running = coordinator_hold_shown_farm(a->c);
+    a->view = coordinator_view(a->c);
+    if (what_if_new(m, &a->question, a->room, &a->what, &err) == 0) {
         a->room = NULL;
         a->question.farm = NULL;
         start_work(a);
@@ -196,15 +211,20 @@ static void prepared(struct asking *a)
 
 static void reply(struct asking *a)
 {
-    http_call_on_gone(a->call, NULL, NULL);
-    coordinator_reply(a->c, a->call, 200, what_if_answer(a->what));
+    struct http_call *call = a->call;
+    struct coordinator *c = a->c;
+    uint64_t view = a->view;
+    json_t *answer = what_if_answer(a->what);
+    http_call_on_gone(call, NULL, NULL);
     asking_free(a);
+    coordinator_tell(c, call, answer, view);
 }
 
 static void on_looked(void *data, const struct context_facts *facts, bool touched)
 {
     struct asking *a = data;
-    what_if_looked(a->what, coordinator_model(a->c), facts, touched);
+    if (a->view == coordinator_view(a->c))
+        what_if_looked(a->what, coordinator_look(a->c), facts, touched);
     a->again = a->again || facts;
     next(a);
 }
@@ -231,7 +251,7 @@ static void run_again(struct asking *a)
         reply(a);
         return;
     }
-    a->again = what_if_ask(a->what, coordinator_model(a->c)) || a->again;
+    a->again = what_if_ask(a->what, coordinator_look(a->c)) || a->again;
     if (look(a))
         return;
     if (!a->again) {
@@ -249,6 +269,8 @@ static void next(struct asking *a)
         asking_free(a);
     else if (!a->what)
         prepared(a);
+    else if (a->view != coordinator_view(a->c))
+        ask_anew(a);
     else
         run_again(a);
 }
@@ -259,6 +281,8 @@ void api_what_if(struct http_call *call, void *data)
         http_respond_error(call, 429, NULL, "another such question is being worked out: ask again");
         return;
     }
+    if (coordinator_wait(data, call))
+        return;
     json_t *body = http_call_json(call);
     if (!body)
         return;
@@ -270,6 +294,6 @@ void api_what_if(struct http_call *call, void *data)
         return;
     }
     http_call_on_gone(call, on_gone, a);
-    a->size = what_if_size(coordinator_model(a->c));
+    a->size = what_if_size(coordinator_look(a->c));
     start_work(a);
 }

@@ -353,9 +353,9 @@ const struct farm *coordinator_farm(const struct coordinator *c)
     return c->farm;
 }
 
-struct farm *coordinator_hold_farm(const struct coordinator *c)
+struct farm *coordinator_hold_shown_farm(const struct coordinator *c)
 {
-    return farm_hold(c->farm);
+    return farm_hold(c->stalled ? c->committed_farm : c->farm);
 }
 
 uv_loop_t *coordinator_loop(const struct coordinator *c)

@@ -62,8 +62,8 @@ bool coordinator_settled(const struct coordinator *c);
 struct model *coordinator_model(struct coordinator *c);
 /* The farm that runs. Borrowed until the next reload. */
 const struct farm *coordinator_farm(const struct coordinator *c);
-/* The same, held until the caller's farm_free. */
-struct farm *coordinator_hold_farm(const struct coordinator *c);
+/* That of the model that coordinator_look gives, held until the caller's farm_free. */
+struct farm *coordinator_hold_shown_farm(const struct coordinator *c);
 /* Its loop. */
 uv_loop_t *coordinator_loop(const struct coordinator *c);
 /* The jobs' logs. */

@@ -111,10 +111,14 @@ class GitServer:
     def __init__(self, folder, log, env=None, port=None):
         self.folder, self.port = folder, port or free_port()
         os.makedirs(folder)
-        command = [GIT_DAEMON if os.path.exists(GIT_DAEMON) else "git-daemon", "--export-all", f"--base-path={folder}",
+        command = [GIT_DAEMON if os.path.exists(GIT_DAEMON) else "git-daemon", "--verbose", "--export-all", f"--base-path={folder}",
                    "--listen=127.0.0.1", f"--port={self.port}", "--reuseaddr", "--max-connections=64", folder]
         self.process = Process("git daemon", command, log, env={**ENV, **(env or {})})
         wait_for(lambda: listening(self.port), 20, "git daemon", alive=[self.process])
+
+    def requests(self):
+        """How many it was asked for so far."""
+        return self.process.output().count("Request upload-pack")
 
     def repo(self, name):
         """Makes an empty upstream."""

@@ -318,6 +318,32 @@ static void test_new_interval(void **state)
     await_calls(mine(), 3);
 }
 
+/* As while the store has no room: polls that come due, or are asked for, wait; fetches do not; then one poll makes up for
+ * all of them. */
+static void test_a_pause_puts_polls_off(void **state)
+{
+    strvec refs = all_refs();
+    struct watch_when when;
+    fetches = 0;
+    configure(url, 20);
+    await_calls(mine(), 1);
+    watch_pause(watch, true);
+    for (watch_when(watch, url, &when); when.polling; watch_when(watch, url, &when))
+        uv_run(&loop, UV_RUN_ONCE); /* what is under way ends */
+    unsigned calls = mine()->calls;
+    assert_int_equal(watch_poll_now(watch, url), 0);
+    watch_fetch(watch, url, &refs, false, fetched, NULL);
+    run_for(100);
+    assert_int_equal(fetches, 1);
+    assert_int_equal(mine()->calls, calls);
+    configure(url, 60000);
+    watch_pause(watch, false);
+    await_calls(mine(), calls + 1);
+    run_for(50);
+    assert_int_equal(mine()->calls, calls + 1);
+    assert_int_equal(mine()->sighting, calls + 1);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -334,6 +360,7 @@ int main(void)
         TEST(test_forgetting_from_within_a_report),
         TEST(test_new_patterns),
         TEST(test_new_interval),
+        TEST(test_a_pause_puts_polls_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

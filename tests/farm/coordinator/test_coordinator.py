@@ -155,7 +155,7 @@ def test_no_room(farm):
     """The store has none while a job runs, for longer than a lease's term: changes are refused, reads are answered with
     what is committed, and afterwards all goes on as if the time had stood still."""
     registry, app, config = one_image(farm, "RUN for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done\n",
-                                      **{"lease-term": "10s"})
+                                      **{"lease-term": "10s", "poll": "5s"})
     disk = SmallDisk(farm, farm.path("sheafd"), "48m")
     sheafd = farm.coordinator(config)
     farm.agent(sheafd, "board")
@@ -182,14 +182,21 @@ def test_no_room(farm):
     assert board["state"] == "online" and len(board["running"]) == 1 and board["disk_free"], board
     job, = seen[4]["builds"][0]["jobs"]
     assert job["state"] == "running" and "line 2" in sheafd.job_log(job["job"])
+    # What would be is foretold from that, too.
+    foretold = sheafd.ctl_json("what-if", "board", "board", "--lost")
+    assert [j["track"] for j in foretold["interrupted"]] == [track["id"]] and not foretold["builds"], foretold
+    sheafd.wait(lambda: sheafd.get("/v1/sources")["sources"][0]["state"] != "polling", 30, "a poll to end")
+    polls = app.server.requests()
     sheafd.reload()
     time.sleep(25)
+    assert polls and app.server.requests() == polls, "upstream is asked for something new"
     assert "reloaded" not in sheafd.process.output(), "that is an event, too"
     assert sheafd.get("/v1/tracks") == seen[1] and sheafd.get("/v1/status")["stalled"]
     disk.empty()
     sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 30, "room again")
     sheafd.wait(lambda: sheafd.track("app")["hold"], 30, "the hold to be seen")
     assert "reloaded" in sheafd.process.output()
+    sheafd.wait(lambda: app.server.requests() > polls, 30, "upstream to be asked again")
     sheafd.ctl("release", "app")
     sheafd.wait_idle(200)
     assert sheafd.track("app")["state"] == "published" and registry.digest("osf/app", "latest")

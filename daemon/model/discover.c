@@ -8,13 +8,24 @@
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
 
+/* The image's source is another one now, and has the track's ref as well. */
+static void track_found(struct model *m, struct track *t)
+{
+    track_link(m, t);
+    model_plan_later(m, t);
+    track_tell_dependents(m, t);
+}
+
 static void make_track(struct model *m, const struct farm_image *image, struct ref *r,
                        const char *variant, bool dormant)
 {
     cleanup_free char *id = track_name(image->name, r->name, variant);
-    if (track_find(m, id))
+    struct track *t = track_find(m, id);
+    if (t && t->image && !t->ref)
+        track_found(m, t);
+    if (t)
         return;
-    struct track *t = xnew(struct track);
+    t = xnew(struct track);
     t->row.table = TABLE_TRACK;
     t->id = steal_ptr(id);
     t->image_name = xstrdup(image->name);
@@ -122,4 +133,58 @@ void track_discover(struct model *m, struct source *s, bool sighted)
     VEC_FOREACH (&m->farm->images, image)
         if (str_eq(image->source, s->url))
             discover_image(m, image, s, sighted);
+}
+
+/* ---- an image whose source is another one ---- */
+
+/* How many sightings of its source there were when that became the image's; -1 where that is not known. */
+static int64_t sightings_before(const struct model *m, const struct farm_image *image,
+                                const char **ret_url)
+{
+    cleanup_free char *key = xconcat("source/", image->name, NULL);
+    const char *value = model_setting(m, key);
+    const char *url = value ? strchr(value, ' ') : NULL;
+    *ret_url = url ? url + 1 : NULL;
+    return url ? strtoll(value, NULL, 10) : -1;
+}
+
+static int64_t sightings(const struct model *m, const struct farm_image *image)
+{
+    struct source *s = NULL;
+    HASH_FIND_STR(m->sources, image->source, s);
+    return s ? s->sighting : 0;
+}
+
+void track_sources(struct model *m)
+{
+    VEC_FOREACH (&m->farm->images, image) {
+        const char *url;
+        if (sightings_before(m, image, &url) >= 0 && str_eq(url, image->source))
+            continue;
+        cleanup_free char *key = xconcat("source/", image->name, NULL);
+        cleanup_free char *value =
+            xasprintf("%lld %s", (long long)sightings(m, image), image->source);
+        cleanup_free char *seen = xconcat("seen/", image->name, NULL);
+        if (url) /* what it has is first sight again */
+            model_set_setting(m, seen, NULL);
+        model_set_setting(m, key, value);
+    }
+}
+
+bool track_awaits_sighting(const struct model *m, const struct track *t)
+{
+    const char *url;
+    return !t->ref && sightings(m, t->image) <= sightings_before(m, t->image, &url);
+}
+
+void track_source_looked_at(struct model *m, const struct source *s)
+{
+    VEC_FOREACH (&m->farm->images, image) {
+        const char *url;
+        if (!str_eq(image->source, s->url) || s->sighting > sightings_before(m, image, &url) + 1)
+            continue;
+        VEC_FOREACH (&model_repository(m, image->repository)->tracks, t)
+            if ((*t)->image == image && !(*t)->ref)
+                model_plan_later(m, *t);
+    }
 }

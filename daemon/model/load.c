@@ -320,6 +320,7 @@ void model_start(struct model *m)
     judge_audits(m);
     audit_start(m);
     boards_away(m);
+    track_sources(m);
     for (struct source *s = m->sources; s; s = s->hh.next)
         track_discover(m, s, false); /* farm.yaml may have changed meanwhile */
     track_maintain(m);
@@ -340,6 +341,7 @@ void model_on_config(struct model *m, const struct farm *farm)
     retain_apply_farm(m);
     judge_audits(m);
     audit_start(m);
+    track_sources(m);
     for (struct source *s = m->sources; s; s = s->hh.next)
         track_discover(m, s, false);
     track_maintain(m);

@@ -295,7 +295,7 @@ static void judge_build(struct model *m, struct track *t)
 /* Of a track that is not built: what its tags name may be lost, which a person has to decide about. */
 static void say_lost(struct model *m, struct track *t)
 {
-    if (t->retired || !track_published(t) || !t->last->error)
+    if (t->retired || t->state == TRACK_WAITING || !track_published(t) || !t->last->error)
         return;
     cleanup_free char *was = xstrdup(t->reason.text);
     cleanup_free char *remedy = t->deleted || !t->ref ? xstrdup("push the ref again, or retire it")
@@ -307,14 +307,28 @@ static void say_lost(struct model *m, struct track *t)
                     "%s; the registry lost something of it (%s): %s", was, t->last->error, remedy);
 }
 
+/* The image's source is another one, which was not looked at yet: whether it has the ref nobody knows. */
+static void await_sighting(struct model *m, struct track *t)
+{
+    struct source *s = NULL;
+    HASH_FIND_STR(m->sources, t->image->source, s);
+    bool away = s && s->error;
+    track_state_set(m, t, TRACK_WAITING, away ? REASON_SOURCE_AWAY : REASON_INSPECTING,
+                    "looking for %s in %s%s%s", t->ref_name, t->image->source, away ? ": " : "",
+                    away ? s->error : "");
+}
+
 static bool stopped(struct model *m, struct track *t)
 {
+    bool awaits = t->image && track_awaits_sighting(m, t);
     if (!t->image)
         track_state_set(m, t, TRACK_UNKNOWN, REASON_NOT_CONFIGURED, "no longer in farm.yaml");
     else if (t->retired)
         track_state_set(m, t, TRACK_RETIRED, REASON_RETIRED,
                         "retired: it is not built, and owns no tags");
-    else if (t->deleted || !t->ref)
+    else if (awaits && !t->dormant && !t->out_of_bounds)
+        await_sighting(m, t);
+    else if (t->deleted || (!t->ref && !awaits))
         track_state_set(m, t, TRACK_DELETED, REASON_REF_DELETED,
                         "%s is gone upstream; its tags stay", t->ref_name);
     else if (t->out_of_bounds)

@@ -264,6 +264,7 @@ void model_on_refs(struct model *m, const char *source, const struct seen_ref *r
     mark_missing(m, s, refs, n);
     if (discover)
         track_discover(m, s, true);
+    track_source_looked_at(m, s);
 }
 
 void model_on_source_failed(struct model *m, const char *source, const char *error)
@@ -273,4 +274,5 @@ void model_on_source_failed(struct model *m, const char *source, const char *err
     s->polled_at = m->wall;
     str_replace(&s->error, error);
     model_touch(m, s);
+    track_source_looked_at(m, s);
 }

@@ -4,6 +4,7 @@
 #include "daemon/model/tagging.h"
 
 #include <ctype.h>
+#include <errno.h>
 
 /* ---- registries ---- */
 
@@ -125,13 +126,26 @@ static void merge_sources(struct farm *farm)
     }
 }
 
-/* ---- tags that two images claim for certain ---- */
+/* ---- tags that collide for certain ---- */
 
 struct certain_tag {
     char *name; /* repository:tag */
     const struct farm_image *image;
+    const struct config_value *entry; /* of the image */
     UT_hash_handle hh;
 };
+
+/* Where an error about the image's tags is: its `tags`, or the image itself where it has none. Returns the mark of the key. */
+static size_t at_tags(struct config *c, const struct farm_image *image,
+                      const struct config_value *entry, struct config_value *ret)
+{
+    *ret = *entry;
+    config_child(entry, "tags", ret);
+    size_t mark = config_key_push(c, "images");
+    config_key_push(c, image->name);
+    config_key_push(c, "tags");
+    return mark;
+}
 
 static void certain_tag(struct config *c, struct certain_tag **tags, struct farm_image *image,
                         const struct config_value *entry, const char *tag)
@@ -141,32 +155,62 @@ static void certain_tag(struct config *c, struct certain_tag **tags, struct farm
     HASH_FIND_STR(*tags, name, known);
     if (!known) {
         known = xnew(struct certain_tag);
-        known->name = name;
-        known->image = image;
+        *known = (struct certain_tag){.name = name, .image = image, .entry = entry};
         HASH_ADD_KEYPTR(hh, *tags, known->name, strlen(known->name), known);
         return;
     }
-    struct config_value v = *entry;
-    config_child(entry, "tags", &v);
-    size_t mark = config_key_push(c, "images");
-    config_key_push(c, image->name);
-    config_key_push(c, "tags");
+    struct config_value v;
+    size_t mark = at_tags(c, image, entry, &v);
     config_error(c, &v, "%s is claimed by %s (%s) too; leave it out of one of them", name,
                  known->image->name, known->image->where);
     config_key_pop(c, mark);
     free(name);
 }
 
+/* With a tag those of single platforms are put: whether one of them is another image's tag. */
+static void check_platform_tags(struct config *c, struct certain_tag *tags,
+                                const struct certain_tag *whole)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct platform_info *info = platform_info((enum platform)p);
+        cleanup_free char *name = xasprintf("%s-%s", whole->name, info->suffix);
+        struct certain_tag *part = NULL;
+        HASH_FIND_STR(tags, name, part);
+        if (!part || !farm_image_offers(whole->image, (enum platform)p))
+            continue;
+        struct config_value v;
+        size_t mark = at_tags(c, part->image, part->entry, &v);
+        config_error(c, &v, "%s is what %s of %s (%s) is for %s alone; choose another", name,
+                     strrchr(whole->name, ':') + 1, whole->image->name, whole->image->where,
+                     info->name);
+        config_key_pop(c, mark);
+    }
+}
+
+/* The tags of one track of an image. NULL for `tags`: whether they collide among themselves is all that is asked. */
 static void certain_tags_of(struct config *c, struct certain_tag **tags, struct farm_image *image,
                             const struct config_value *entry, const char *variant)
 {
-    struct ref_reading reading = ref_read(image, image->ref);
-    struct template_vars vars = track_vars(c->farm, image, image->ref, &reading, variant, NULL);
+    /* Of a pattern one that may come. */
+    struct ref_reading reading = {.version = "1.2.3", .parsed = {.part = {1, 2, 3}, .parts = 3}};
+    const char *ref =
+        str_starts(image->ref, "refs/tags/") ? "refs/tags/v1.2.3" : "refs/heads/v1.2.3";
+    if (tags) {
+        ref = image->ref;
+        reading = ref_read(image, ref);
+    }
+    struct template_vars vars = track_vars(c->farm, image, ref, &reading, variant, NULL);
     cleanup_tag_claims tag_claims claims = {0};
-    if (tags_of_track(image, &vars, &claims, NULL) < 0)
-        return;
-    VEC_FOREACH (&claims, claim)
-        certain_tag(c, tags, image, entry, claim->tag);
+    struct err why = ERR_INIT;
+    int r = tags_of_track(image, &vars, &claims, &why);
+    if (r == -EEXIST) {
+        struct config_value v;
+        size_t mark = at_tags(c, image, entry, &v);
+        config_error(c, &v, "%s", why.text);
+        config_key_pop(c, mark);
+    }
+    for (size_t i = 0; r == 0 && tags && i < claims.n; i++)
+        certain_tag(c, tags, image, entry, claims.items[i].tag);
 }
 
 /* Images that follow one ref know their tags here and now. */
@@ -175,13 +219,16 @@ static void check_certain_tags(struct config *c)
     struct certain_tag *tags = NULL, *tag, *next;
     for (size_t i = 0; i < c->farm->images.n; i++) {
         struct farm_image *image = &c->farm->images.items[i];
-        if (strchr(image->ref, '*'))
-            continue;
-        for (size_t v = 0; v < image->variants.n; v++)
-            certain_tags_of(c, &tags, image, &c->image_entries.items[i], image->variants.items[v]);
+        struct certain_tag **certain = strchr(image->ref, '*') ? NULL : &tags;
+        size_t before = c->errors->n;
+        for (size_t v = 0; v < image->variants.n && c->errors->n == before; v++)
+            certain_tags_of(c, certain, image, &c->image_entries.items[i],
+                            image->variants.items[v]);
         if (image->variants.n == 0)
-            certain_tags_of(c, &tags, image, &c->image_entries.items[i], NULL);
+            certain_tags_of(c, certain, image, &c->image_entries.items[i], NULL);
     }
+    for (tag = tags; tag; tag = tag->hh.next)
+        check_platform_tags(c, tags, tag);
     HASH_ITER(hh, tags, tag, next)
     {
         HASH_DEL(tags, tag);

@@ -14,6 +14,7 @@
 
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
+#include "daemon/model/tagging.h"
 
 #include <errno.h>
 
@@ -73,15 +74,14 @@ static struct tag *base_of(const struct model *m, struct tag *tag)
 {
     if (owner_of(m, tag))
         return tag;
-    const char *dash = strrchr(tag->name, '-');
-    cleanup_free char *name = dash ? xstrndup(tag->name, (size_t)(dash - tag->name)) : NULL;
-    struct tag *base = name ? tag_find(m, tag->repository, name) : NULL;
-    if (!base || !base->shown || !owner_of(m, base))
+    enum platform p;
+    size_t n;
+    if (!tag_of_platform(tag->name, &p, &n))
         return NULL;
-    VEC_FOREACH (&base->shown->child, c)
-        if (str_eq(dash + 1, platform_info(c->platform)->suffix))
-            return base;
-    return NULL;
+    cleanup_free char *name = xstrndup(tag->name, n);
+    struct tag *base = tag_find(m, tag->repository, name);
+    const struct track *owner = base && base->shown ? owner_of(m, base) : NULL;
+    return owner && publication_child(base->shown, p) ? base : NULL;
 }
 
 static void add_places(struct effect *e, const struct repository *r)

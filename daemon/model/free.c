@@ -121,6 +121,7 @@ static void free_nodes(struct model *m)
         free(n->tag);
         vec_free(&n->claimants);
         vec_free(&n->dependents);
+        vec_free(&n->parts);
         free(n);
     }
 }

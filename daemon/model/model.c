@@ -5,6 +5,7 @@
 #include "daemon/model/plan.h"
 #include "daemon/model/queue.h"
 #include "daemon/model/schedule.h"
+#include "daemon/model/tagging.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -265,7 +266,18 @@ struct tag_node *model_node(struct model *m, const char *repository, const char 
     n->repository = xstrdup(repository);
     n->tag = xstrdup(tag);
     HASH_ADD_KEYPTR(hh, m->nodes, n->name, strlen(n->name), n);
+    size_t length;
+    if (!tag_of_platform(tag, &n->platform, &length))
+        return n;
+    cleanup_free char *whole = xstrndup(tag, length);
+    n->whole = model_node(m, repository, whole);
+    vec_push(&n->whole->parts, n);
     return n;
+}
+
+struct tag_node *tag_node_made_by(struct tag_node *n)
+{
+    return n->whole && !n->claimants.n ? n->whole : n;
 }
 
 /* ---- turns ---- */

@@ -71,6 +71,9 @@ void publish_plan_rivals(struct model *m, const struct track *t);
 void publish_waits_no_more(struct model *m, struct track *t);
 /* Whether some tag that the track owns would move if it were not held; its latest build is done. */
 bool publish_pending(struct model *m, struct track *t);
+/* Whether the tag of a single platform, that would be put with one of the track's, is another's, or its own, by a claim of that
+ * very name. */
+bool publish_part_taken(struct model *m, const struct track *t, const char *tag);
 /* Whether `owner` keeps `t` from the tag though `t` ranks no lower: a tag conflict, or a held track's tag. */
 bool publish_contends(struct model *m, const struct track *owner, const struct track *t,
                       const struct tag_node *n);

@@ -16,6 +16,12 @@ static bool finished(const struct track *t)
                           t->state == TRACK_PUBLISHED || t->state == TRACK_PUBLISHING);
 }
 
+static void take(struct model *m, const struct track *t, struct tag *tag)
+{
+    str_replace(&tag->track_id, t->id);
+    model_touch(m, tag);
+}
+
 /* The tags that another track has and that this one may claim as well as that: they are its own from now on. */
 static int take_tags(struct model *m, struct track *t)
 {
@@ -23,11 +29,17 @@ static int take_tags(struct model *m, struct track *t)
     VEC_FOREACH (&t->claims, it) {
         struct tag *tag = (*it)->current;
         const struct track *owner = tag ? track_find(m, tag->track_id) : NULL;
-        if (!owner || owner == t || !publish_contends(m, owner, t, *it))
-            continue;
-        str_replace(&tag->track_id, t->id);
-        model_touch(m, tag);
-        n++;
+        if (owner && owner != t && publish_contends(m, owner, t, *it)) {
+            take(m, t, tag);
+            n++;
+        }
+        VEC_FOREACH (&(*it)->parts, part)
+            if (tag && str_eq(tag->track_id, t->id) && (*part)->current &&
+                !str_eq((*part)->current->track_id, t->id) &&
+                publish_part_taken(m, t, (*part)->tag)) {
+                take(m, t, (*part)->current);
+                n++;
+            }
     }
     return n;
 }

@@ -134,12 +134,14 @@ static void add_tag(struct model *m, struct publication *p, const char *tag, con
 }
 
 /* Per-architecture tags first, `latest` last. */
-static void add_tags(struct model *m, struct publication *p, const strvec *tags)
+static void add_tags(struct model *m, const struct track *t, struct publication *p,
+                     const strvec *tags)
 {
     VEC_FOREACH (tags, tag)
         VEC_FOREACH (&p->child, c) {
             cleanup_free char *name = xasprintf("%s-%s", *tag, platform_info(c->platform)->suffix);
-            add_tag(m, p, name, c->digest, false);
+            if (!publish_part_taken(m, t, name))
+                add_tag(m, p, name, c->digest, false);
         }
     VEC_FOREACH (tags, tag)
         if (!str_eq(*tag, "latest"))
@@ -174,7 +176,7 @@ struct publication *publication_make(struct model *m, struct track *t, int64_t b
     }
     publication_add(m, p);
     model_touch(m, p);
-    add_tags(m, p, tags);
+    add_tags(m, t, p, tags);
     retain_index(m, t, p->digest);
     r->running = p;
     publication_go_on(m, p);

@@ -100,11 +100,14 @@ static bool kept(struct model *m, struct track *t, const childvec *children)
 
 /* ---- the tags owned ---- */
 
-static bool claim_shared(const struct track *t, const struct tag_node *n)
+static bool claims(const struct track *t, const struct tag_node *n, bool *ret_shared)
 {
+    *ret_shared = false;
     for (size_t i = 0; i < t->claims.n; i++)
-        if (t->claims.items[i] == n)
-            return t->shared.items[i];
+        if (t->claims.items[i] == n) {
+            *ret_shared = t->shared.items[i];
+            return true;
+        }
     return false;
 }
 
@@ -118,14 +121,56 @@ static bool in_the_race(const struct track *rival)
 /* >0 where `a` outranks `b` as the owner of the tag, <0 the other way round, 0: neither. */
 static int rank(const struct track *a, const struct track *b, const struct tag_node *n)
 {
-    struct tag_claimant x = {.shared = claim_shared(a, n), .version = &a->parsed_version};
-    struct tag_claimant y = {.shared = claim_shared(b, n), .version = &b->parsed_version};
+    struct tag_claimant x = {.version = &a->parsed_version};
+    struct tag_claimant y = {.version = &b->parsed_version};
+    claims(a, n, &x.shared);
+    claims(b, n, &y.shared);
     return tag_owner_cmp(&x, &y);
 }
 
 static bool incumbent(const struct track *t, const struct tag_node *n)
 {
     return n->current && str_eq(n->current->track_id, t->id);
+}
+
+/* Whether `part` is put with the track's tag that it is a part of. */
+static bool has_part(const struct track *t, const struct tag_node *part)
+{
+    const struct slot *s = t->slots[part->platform];
+    bool published = track_published(t) && publication_child(t->last, part->platform);
+    return s && !s->retired && (s->wanted || published);
+}
+
+/* Who claims the very name of a single platform's tag of one of the track's, and has it: it keeps that. NULL: nobody. */
+static const struct track *part_taken(const struct model *m, const struct track *t,
+                                      const struct tag_node *part)
+{
+    bool shared;
+    const struct track *had =
+        part->current && part->claimants.n ? track_find(m, part->current->track_id) : NULL;
+    return had && had != t && in_the_race(had) && claims(had, part, &shared) ? had : NULL;
+}
+
+bool publish_part_taken(struct model *m, const struct track *t, const char *tag)
+{
+    bool shared;
+    cleanup_free char *name = xconcat(t->image->repository, ":", tag, NULL);
+    const struct tag_node *n = NULL;
+    HASH_FIND_STR(m->nodes, name, n);
+    return n && (claims(t, n, &shared) || part_taken(m, t, n));
+}
+
+/* Who has a tag of which this one, that `t` claims and has not got, is a single platform's. NULL: nobody. */
+static const struct track *whole_of(const struct track *t, const struct tag_node *n)
+{
+    const struct track *best = NULL;
+    if (!n->whole || incumbent(t, n))
+        return NULL;
+    VEC_FOREACH (&n->whole->claimants, it)
+        if (*it != t && in_the_race(*it) && has_part(*it, n) &&
+            (!best || strcmp((*it)->id, best->id) < 0))
+            best = *it;
+    return best;
 }
 
 /* Why a track that claims a tag does not own it. */
@@ -153,6 +198,8 @@ static bool owns(struct model *m, const struct track *t, const struct tag_node *
         else if (order == 0 && !incumbent(t, n) && (!equal || strcmp(rival->id, equal->id) < 0))
             equal = rival;
     }
+    if (!equal)
+        equal = whole_of(t, n);
     if (equal) {
         why->conflict = n;
         why->rival = equal;
@@ -163,11 +210,41 @@ static bool owns(struct model *m, const struct track *t, const struct tag_node *
     return !equal && !holder;
 }
 
+/* Of the tags that are put with those that it owns, one that another has by its own claim. */
+static void note_parts(struct model *m, const struct track *t, const struct tag_node *n,
+                       struct rivalry *why)
+{
+    VEC_FOREACH (&n->parts, part) {
+        const struct track *had = has_part(t, *part) ? part_taken(m, t, *part) : NULL;
+        if (!had || why->rival)
+            continue;
+        why->conflict = *part;
+        why->rival = had;
+    }
+}
+
 bool publish_contends(struct model *m, const struct track *owner, const struct track *t,
                       const struct tag_node *n)
 {
+    bool shared;
+    if (n->whole && claims(owner, n->whole, &shared) && !claims(owner, n, &shared))
+        return true; /* it has it as a single platform's */
     int order = in_the_race(owner) ? rank(t, owner, n) : -1;
     return order == 0 || (order > 0 && held(m, owner));
+}
+
+/* Whether a single platform's tag, that was another's by its own claim, is to be put with the track's. */
+static bool parts_differ(const struct model *m, const struct track *t, const struct tag_node *n,
+                         const childvec *children)
+{
+    bool shared;
+    VEC_FOREACH (&n->parts, part)
+        VEC_FOREACH (children, c)
+            if (c->platform == (*part)->platform && (*part)->current &&
+                !str_eq((*part)->current->digest, c->digest) && !claims(t, *part, &shared) &&
+                !part_taken(m, t, *part))
+                return true;
+    return false;
 }
 
 /* Whether the tag names something else than an index of these children. */
@@ -189,7 +266,8 @@ static size_t tags_to_move(struct model *m, const struct track *t, const childve
         if (!owns(m, t, n, why))
             continue;
         owned++;
-        if (!track_published(t) || differs(n, children))
+        note_parts(m, t, n, why);
+        if (!track_published(t) || differs(n, children) || parts_differ(m, t, n, children))
             strvec_add(move, n->tag);
     }
     return owned;
@@ -201,12 +279,23 @@ static bool concerned(const struct track *t, const struct track *rival, const st
            rank(t, rival, n) == 0;
 }
 
+static void plan_claimants(struct model *m, const struct tag_node *n)
+{
+    VEC_FOREACH (&n->claimants, c)
+        model_plan_later(m, *c);
+}
+
 void publish_plan_rivals(struct model *m, const struct track *t)
 {
-    VEC_FOREACH (&t->claims, n)
+    VEC_FOREACH (&t->claims, n) {
         VEC_FOREACH (&(*n)->claimants, c)
             if (concerned(t, *c, *n))
                 model_plan_later(m, *c);
+        VEC_FOREACH (&(*n)->parts, part)
+            plan_claimants(m, *part);
+        if ((*n)->whole)
+            plan_claimants(m, (*n)->whole);
+    }
 }
 
 bool publish_pending(struct model *m, struct track *t)
@@ -386,14 +475,6 @@ static void show_held(struct model *m, struct track *t)
     track_state_set(m, t, TRACK_HELD, hold.code, "%s", hold.text);
 }
 
-static bool claims(const struct track *t, const struct tag_node *n)
-{
-    VEC_FOREACH (&t->claims, it)
-        if (*it == n)
-            return true;
-    return false;
-}
-
 /* Tags that name the right children already become the track's without moving, where it outranks who had them, or who
  * had them claims them no more. */
 static void take_over(struct model *m, struct track *t, const strvec *move)
@@ -406,8 +487,9 @@ static void take_over(struct model *m, struct track *t, const strvec *move)
         if (!tag || str_eq(tag->track_id, t->id) || strvec_has(move, (*n)->tag) ||
             !owns(m, t, *n, &why))
             continue;
+        bool shared;
         const struct track *had = track_find(m, tag->track_id);
-        if (had && had->image && !had->retired && claims(had, *n) && rank(t, had, *n) <= 0)
+        if (had && had->image && !had->retired && claims(had, *n, &shared) && rank(t, had, *n) <= 0)
             continue;
         str_replace(&tag->track_id, t->id);
         model_touch(m, tag);

@@ -175,7 +175,7 @@ static void pin_set(struct slot *s, struct pin *pin, const char *digest, const c
 static bool pin_ours(struct model *m, struct slot *s, struct pin *pin)
 {
     const struct tag *current = pin->node->current;
-    node_wake(m, pin->node);
+    node_wake(m, tag_node_made_by(pin->node));
     if (!current) {
         conclude(s, SLOT_BLOCKED, REASON_BASE_MISSING, "base %s is not published", pin->node->name);
         return false;

@@ -121,6 +121,10 @@ struct tag_node {
     VEC(struct track *) claimants;
     VEC(struct track *) dependents;
     struct tag *current; /* NULL: points nowhere yet */
+    struct tag_node *
+        whole; /* of which it is called as a single platform's ("1.4" of "1.4-arm64"); NULL: of none */
+    enum platform platform;       /* where `whole` is set */
+    VEC(struct tag_node *) parts; /* those whose `whole` it is */
     UT_hash_handle hh;
 };
 
@@ -594,6 +598,8 @@ struct repository *model_repository(struct model *m, const char *name);
 bool model_owns(const struct model *m, const char *repository);
 /* Whether farm.yaml names the registry of this repository, be it by an image. */
 bool model_knows_registry(const struct model *m, const char *repository);
+/* The node whose claimants put the tag: of a single platform's tag, that nobody claims by its name, the whole's. */
+struct tag_node *tag_node_made_by(struct tag_node *n);
 /* The node of a tag, made when it is new. */
 struct tag_node *model_node(struct model *m, const char *repository, const char *tag);
 /* Milliseconds that a retry waits after `failures` failures in a row: doubling from 5 s to 5 min. */

@@ -194,6 +194,38 @@ static int claim_template(const struct farm_image *image, const char *text,
     return 0;
 }
 
+bool tag_of_platform(const char *tag, enum platform *ret_platform, size_t *ret_n)
+{
+    const char *dash = strrchr(tag, '-');
+    for (int p = 0; dash && dash > tag && p < PLATFORM_COUNT; p++) {
+        if (!str_eq(dash + 1, platform_info((enum platform)p)->suffix))
+            continue;
+        *ret_platform = (enum platform)p;
+        *ret_n = (size_t)(dash - tag);
+        return true;
+    }
+    return false;
+}
+
+/* With each tag TAG those of its platforms are put, TAG-arm64: none of them may be another's. */
+static int check_platform_tags(const struct farm_image *image, const tag_claims *claims,
+                               struct err *err)
+{
+    VEC_FOREACH (claims, one) {
+        enum platform p;
+        size_t n;
+        if (!tag_of_platform(one->tag, &p, &n) || !farm_image_offers(image, p))
+            continue;
+        VEC_FOREACH (claims, other)
+            if (strlen(other->tag) == n && strncmp(other->tag, one->tag, n) == 0)
+                return err_set(err, -EEXIST,
+                               "tag '%s' is what '%s' is for %s alone; choose another, or leave it "
+                               "out",
+                               one->tag, other->tag, platform_info(p)->name);
+    }
+    return 0;
+}
+
 int tags_of_track(const struct farm_image *image, const struct template_vars *vars,
                   tag_claims *ret_claims, struct err *err)
 {
@@ -203,6 +235,9 @@ int tags_of_track(const struct farm_image *image, const struct template_vars *va
         if (r < 0)
             return r;
     }
+    int r = check_platform_tags(image, &claims, err);
+    if (r < 0)
+        return r;
     *ret_claims = claims;
     claims = (tag_claims){0};
     return 0;

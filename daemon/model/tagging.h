@@ -67,12 +67,17 @@ void tag_claims_done(tag_claims *claims);
 /* The tags that the track with these variables claims, in the order of the image's templates, each
  * once. A template with a part that the version does not have claims nothing, nor does a shared one for
  * a prerelease. A '/' (of a branch's name) becomes '-', a '+' (of a version) '_'. -EINVAL when a
- * result is no tag; *ret_claims is untouched then. */
+ * result is no tag, -EEXIST when one is what another gets for a single platform of the image;
+ * *ret_claims is untouched then. */
 int tags_of_track(const struct farm_image *image, const struct template_vars *vars,
                   tag_claims *ret_claims, struct err *err);
 
 /* Whether several tracks of the image can claim what this tag template gives. */
 bool tag_template_shared(const struct farm_image *image, const char *text);
+
+/* Whether the tag is called as a single platform's of another one is ("1.4-arm64"): which, and how many bytes the other's
+ * name has. Whether there is such another is not asked. */
+bool tag_of_platform(const char *tag, enum platform *ret_platform, size_t *ret_n);
 
 /* Whether `tag` is one by the OCI's grammar and at most TAG_TEXT_MAX long. */
 bool tag_valid(const char *tag);

@@ -176,10 +176,13 @@ void track_set_bases(struct model *m, struct track *t)
         if (!t->slots[p])
             continue;
         VEC_FOREACH (&t->slots[p]->pins, pin) {
-            if (pin->node)
-                add_base_node(t, pin->node);
-            else if (pin->base)
+            if (pin->base)
                 add_outside(t, pin->base);
+            if (!pin->node)
+                continue;
+            add_base_node(t, pin->node);
+            if (pin->node->whole) /* with which it is put, or may be */
+                add_base_node(t, pin->node->whole);
         }
     }
 }

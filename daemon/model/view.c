@@ -160,11 +160,27 @@ json_t *view_tracks(struct model *m)
     return json_pack("{s:o}", "tracks", list);
 }
 
+/* Whether a recipe of it names the tag; else it is a base because a single platform's tag of it is named. */
+static bool names(const struct track *t, const struct tag_node *n)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        if (!t->slots[p])
+            continue;
+        VEC_FOREACH (&t->slots[p]->pins, pin)
+            if (pin->node == n)
+                return true;
+    }
+    return false;
+}
+
 static json_t *bases_of(struct model *m, const struct track *t)
 {
     json_t *list = json_array();
     VEC_FOREACH (&t->bases, n) {
-        const struct track *owner = (*n)->claimants.n ? (*n)->claimants.items[0] : NULL;
+        const struct tag_node *by = tag_node_made_by(*n);
+        const struct track *owner = by->claimants.n ? by->claimants.items[0] : NULL;
+        if (!names(t, *n))
+            continue;
         json_array_append_new(list,
                               json_pack("{s:s,s:o,s:o}", "reference", (*n)->name, "digest",
                                         view_text((*n)->current ? (*n)->current->digest : NULL),

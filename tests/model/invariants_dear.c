@@ -260,9 +260,20 @@ static bool claims_shared(const struct track *t, const struct tag_node *n)
     return false;
 }
 
+/* Whether it was put with another tag, as what that is for one platform. */
+static bool is_part(const struct tag *tag)
+{
+    VEC_FOREACH (&tag->shown->tags, pt)
+        if (str_eq((*pt)->tag, tag->name))
+            return !(*pt)->index;
+    return false;
+}
+
 /* Of those that are published, the one of the highest version has the tag. */
 static bool owner(const struct track *t, const struct tag_node *n)
 {
+    if (n->current && n->current->shown && is_part(n->current))
+        return false;
     struct tag_claimant mine = {claims_shared(t, n), &t->parsed_version};
     VEC_FOREACH (&n->claimants, it) {
         const struct track *o = *it;

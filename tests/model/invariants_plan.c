@@ -30,8 +30,8 @@ static bool goes_on(struct sim *s, const struct track *t)
     if (t->state == TRACK_WAITING)
         return t->reason.code == REASON_INSPECTING || t->reason.code == REASON_RESOLVING_BASE ||
                t->reason.code == REASON_BASE_BUILDING;
-    if (t->state == TRACK_PUBLISHING)
-        return t->reason.code != REASON_REGISTRY_AWAY;
+    if (t->state == TRACK_PUBLISHING) /* another's, that the registry does not take, may go first */
+        return t->reason.code != REASON_REGISTRY_AWAY && !publish_stuck_behind(s->m, t);
     if (!t->current || !build_active(t->current) || t->state != TRACK_BUILDING)
         return false;
     bool any = false;

@@ -312,12 +312,10 @@ void coordinator_on_published(void *data, const struct publish_outcome *o)
         retained(m, o);
         return;
     }
-    size_t n = o->n_tags;
-    const char *last = o->ok && n ? o->tags[--n] : NULL;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < o->n_tags; i++)
         model_on_publication_tag(m, o->publication, o->tags[i]);
     if (o->ok)
-        model_on_publication_step(m, o->publication, o->step, last);
+        model_on_publication_step(m, o->publication, o->step);
     else
         model_on_publication_failed(m, o->publication, o->step, o->failure, o->platform, o->error,
                                     o->wait_ms);

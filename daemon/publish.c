@@ -1,17 +1,21 @@
-/* One step of a publication, or one retention, in parts: a child, the index, or a tag each. Parts of a step have no order among
- * themselves, and run side by side.
+/* What one effect asks for: the next steps of a publication, or one retention. Steps follow each other, a step's parts (a child,
+ * the index, or a tag each) have no order among themselves, and run side by side.
  *
- *     children  each: GET the manifest, GET its config, compare with the slot
- *     index     PUT under its retention tag (HEAD first)
- *     tags      each: HEAD; if it is what it should be: done; if it names what the store does not know: foreign; else PUT
- *     verify    HEAD every tag
+ *     to the index    children: each: GET the manifest, GET its config, compare with the slot
+ *                     index: PUT under its retention tag (HEAD first)
+ *     to the end      tags, those of each rank together: each: HEAD; if it is what it should be: done; if it names what the
+ *                     store does not know: foreign; else PUT. Then HEAD every tag
+ *     children alone  as above
  *
- * A retention is a tag that nobody else has business with: HEAD; if it is not what it should be: PUT.
+ * Which steps need a commit in between: ARCHITECTURE.md, "What a publication journals". A retention is a tag that nobody else has
+ * business with: HEAD; if it is not what it should be: PUT.
  *
  * Failure modes: the registry is away or refuses (tried again by the model); a child is not there; a tag is
- * foreign. All parts are waited for before the step is said to have failed, with what tags were moved all the same.
- * A tag's PUT whose outcome is not known (it broke off, or was answered with 5xx: the registry may have stored it, or may
- * do so late) has its time limit waited out, so that it cannot land after a later generation's; the model then reads back. So has one that an earlier coordinator may have sent before it ended. */
+ * foreign. All parts under way are waited for before the step is said to have failed, with what tags were moved all the
+ * same; no other step begins. A tag's PUT whose outcome is not known (it broke off, or was answered with 5xx: the registry may
+ * have stored it, or may do so late) has its time limit waited out, so that it cannot land after a later generation's; the model
+ * then asks for all of it again. So has one that an earlier coordinator may have sent before it ended, before the tags are read
+ * back. */
 #include "daemon/publish.h"
 
 #include "common/clock.h"
@@ -31,18 +35,19 @@ struct part {
     struct step *s;
     size_t i; /* the child or tag */
     struct registry_op *op;
-    bool done;
 };
 
 struct step {
     struct publisher *p;
     struct effect effect;
     struct registry *registry;
-    const char *path; /* of the repository, within the effect's */
-    struct part *parts;
-    size_t n_parts, begun, ended;
-    uv_timer_t timer;   /* waits out a PUT of unknown outcome */
-    int64_t not_before; /* clock_mono_ms: it ends then at the earliest */
+    const char *path;       /* of the repository, within the effect's */
+    enum publish_step step; /* that is being done */
+    bool *moved;            /* of the effect's tags: it names what it should */
+    struct part *parts;     /* of this step, or rank; as many as the effect has children or tags */
+    size_t first, n_parts, begun, ended; /* first: of the children or tags */
+    uv_timer_t timer;                    /* waits out a PUT of unknown outcome */
+    int64_t not_before;                  /* clock_mono_ms: it ends then at the earliest */
     bool failed;
     enum publish_failure failure; /* of the first part that failed, like all below */
     enum platform platform;
@@ -139,6 +144,7 @@ static void free_step(uv_handle_t *handle)
     struct step *s = handle->data;
     effect_done(&s->effect);
     free(s->parts);
+    free(s->moved);
     free(s);
 }
 
@@ -159,7 +165,7 @@ static void finish(struct step *s)
 {
     struct publisher *p = s->p;
     struct publish_outcome o = {.publication = s->effect.publication,
-                                .step = s->effect.step,
+                                .step = s->step,
                                 .ok = !s->failed,
                                 .repository = s->effect.repository,
                                 .digest = s->effect.digest,
@@ -170,8 +176,8 @@ static void finish(struct step *s)
     if (s->effect.kind == EFFECT_RETAIN)
         o.retention = s->effect.tags.items[0].tag;
     VEC(const char *) tags = {0};
-    for (size_t i = 0; s->effect.step == PUBLISH_TAG && i < s->n_parts; i++)
-        if (s->parts[i].done)
+    for (size_t i = 0; i < s->effect.tags.n; i++)
+        if (s->moved[i])
             vec_push(&tags, s->effect.tags.items[i].tag);
     o.tags = tags.items;
     o.n_tags = tags.n;
@@ -183,19 +189,43 @@ static void finish(struct step *s)
     drop(s);
 }
 
-static void on_waited(uv_timer_t *timer)
-{
-    finish(timer->data);
-}
+/* ---- one after the other ---- */
 
 static void begin_parts(struct step *s);
+static void go_on(struct step *s);
 
-/* A PUT of unknown outcome may still land: nothing else is written to the tag until its time limit is over. */
-static void finish_in_time(struct step *s)
+static void on_waited(uv_timer_t *timer)
+{
+    go_on(timer->data);
+}
+
+static bool is_last(const struct step *s)
+{
+    if (s->step == PUBLISH_TAGS && s->first + s->n_parts < s->effect.tags.n)
+        return false;
+    return s->step == s->effect.step || s->effect.kind == EFFECT_RETAIN;
+}
+
+static void begin_step(struct step *s, enum publish_step step, size_t first);
+
+static void go_on(struct step *s)
+{
+    if (s->failed || s->p->closing || is_last(s))
+        finish(s);
+    else if (s->step == PUBLISH_TAGS && s->first + s->n_parts < s->effect.tags.n)
+        begin_step(s, PUBLISH_TAGS, s->first + s->n_parts);
+    else
+        begin_step(s, s->step + 1, 0);
+}
+
+/* A PUT of unknown outcome may still land: nothing else is written to the tag, and nothing is read back, until its time limit
+ * is over. */
+static void end_step(struct step *s)
 {
     int64_t wait = s->not_before - clock_mono_ms();
-    if (wait <= 0 || s->p->closing) {
-        finish(s);
+    bool waits = s->failed || s->first + s->n_parts == s->effect.tags.n;
+    if (s->step != PUBLISH_TAGS || wait <= 0 || !waits || s->p->closing) {
+        go_on(s);
         return;
     }
     uv_update_time(s->p->loop);
@@ -207,17 +237,19 @@ static void end_part(struct part *part)
     struct step *s = part->s;
     part->op = NULL;
     s->ended++;
-    if (s->failed || s->p->closing)
-        s->n_parts = s->begun;
-    if (s->ended < s->n_parts)
+    if (s->ended == s->begun && (s->failed || s->p->closing))
+        end_step(s);
+    else if (s->ended < s->n_parts)
         begin_parts(s);
     else
-        finish_in_time(s);
+        end_step(s);
 }
 
 static void succeed(struct part *part)
 {
-    part->done = true;
+    struct step *s = part->s;
+    if (s->step == PUBLISH_TAGS)
+        s->moved[part->i] = true;
     end_part(part);
 }
 
@@ -228,7 +260,7 @@ static void fail(struct part *part, enum publish_failure failure, const char *er
         s->failed = true;
         s->failure = failure;
         (void)!err_set(&s->err, -EIO, "%s", error);
-        if (s->effect.step == PUBLISH_CHILDREN)
+        if (s->step == PUBLISH_CHILDREN)
             s->platform = s->effect.children.items[part->i].platform;
     }
     end_part(part);
@@ -416,7 +448,7 @@ static void on_verify(void *arg, struct registry_result *result, const struct er
 static void begin_part(struct part *part)
 {
     struct step *s = part->s;
-    switch (s->effect.step) {
+    switch (s->step) {
     case PUBLISH_CHILDREN:
         part->op = registry_manifest_get(s->registry, s->path,
                                          s->effect.children.items[part->i].digest, on_child, part);
@@ -424,29 +456,53 @@ static void begin_part(struct part *part)
     case PUBLISH_INDEX:
         put_index(part);
         return;
-    case PUBLISH_TAG:
+    case PUBLISH_TAGS:
     case PUBLISH_VERIFY:
-        part->op =
-            registry_manifest_head(s->registry, s->path, s->effect.tags.items[part->i].tag,
-                                   s->effect.step == PUBLISH_TAG ? on_tag_head : on_verify, part);
+        part->op = registry_manifest_head(s->registry, s->path, s->effect.tags.items[part->i].tag,
+                                          s->step == PUBLISH_TAGS ? on_tag_head : on_verify, part);
     }
 }
 
 static void begin_parts(struct step *s)
 {
-    while (s->begun < s->n_parts && s->begun - s->ended < PARTS_AT_ONCE)
+    while (!s->failed && !s->p->closing && s->begun < s->n_parts &&
+           s->begun - s->ended < PARTS_AT_ONCE)
         begin_part(&s->parts[s->begun++]);
 }
 
-static size_t count_parts(const struct effect *e)
+/* How many of them from `first` on are done side by side. */
+static size_t count_parts(const struct step *s, size_t first)
 {
-    return e->step == PUBLISH_CHILDREN ? e->children.n : e->step == PUBLISH_INDEX ? 1 : e->tags.n;
+    const struct effect *e = &s->effect;
+    if (s->step == PUBLISH_CHILDREN)
+        return e->children.n;
+    if (s->step == PUBLISH_INDEX)
+        return 1;
+    size_t n = first;
+    while (n < e->tags.n &&
+           (s->step == PUBLISH_VERIFY || e->tags.items[n].rank == e->tags.items[first].rank))
+        n++;
+    return n - first;
 }
 
 /* A step of no parts, ended from the loop like any other. */
 static void on_nothing(uv_timer_t *timer)
 {
-    finish(timer->data);
+    end_step(timer->data);
+}
+
+static void begin_step(struct step *s, enum publish_step step, size_t first)
+{
+    s->step = step;
+    s->first = first;
+    s->n_parts = count_parts(s, first);
+    s->begun = s->ended = 0;
+    for (size_t i = 0; i < s->n_parts; i++)
+        s->parts[i] = (struct part){.s = s, .i = first + i};
+    if (s->n_parts)
+        begin_parts(s);
+    else
+        uv_timer_start(&s->timer, on_nothing, 0, 0);
 }
 
 void publish_start(struct publisher *p, struct effect *effect)
@@ -456,7 +512,7 @@ void publish_start(struct publisher *p, struct effect *effect)
     s->effect = *effect;
     *effect = (struct effect){0};
     if (s->effect.kind == EFFECT_RETAIN) {
-        s->effect.step = PUBLISH_TAG;
+        s->effect.step = PUBLISH_TAGS;
         s->effect.adopt = true; /* nobody else's business is under our own names */
     }
     uv_timer_init(p->loop, &s->timer);
@@ -465,17 +521,14 @@ void publish_start(struct publisher *p, struct effect *effect)
     if (s->next)
         s->next->prev = s;
     p->steps = s;
-    if (p->started && s->effect.step == PUBLISH_TAG && s->effect.kind == EFFECT_PUBLISH)
+    if (p->started && s->effect.step == PUBLISH_VERIFY)
         s->not_before = p->started + p->limit_ms;
     s->registry = registries_of(p->registries, s->effect.repository, &s->path);
-    s->n_parts = count_parts(&s->effect);
-    s->parts = xcalloc(s->n_parts, sizeof(*s->parts));
-    for (size_t i = 0; i < s->n_parts; i++)
-        s->parts[i] = (struct part){.s = s, .i = i};
-    if (s->n_parts)
-        begin_parts(s);
-    else
-        uv_timer_start(&s->timer, on_nothing, 0, 0);
+    size_t most = s->effect.children.n > s->effect.tags.n ? s->effect.children.n : s->effect.tags.n;
+    s->parts = xcalloc(most + 1, sizeof(*s->parts)); /* an index may have neither */
+    s->moved = xcalloc(s->effect.tags.n + 1, sizeof(*s->moved));
+    bool tags = s->effect.kind == EFFECT_RETAIN || s->effect.step == PUBLISH_VERIFY;
+    begin_step(s, tags ? PUBLISH_TAGS : PUBLISH_CHILDREN, 0);
 }
 
 void publisher_free(struct publisher *p)

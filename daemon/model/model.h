@@ -82,16 +82,18 @@ enum effect_kind {
     EFFECT_REPLY,        /* answer the request `token` */
     EFFECT_INSPECT,      /* read the context of a commit: model_on_context */
     EFFECT_RESOLVE_BASE, /* look an outside base up: model_on_base */
-    EFFECT_PUBLISH,      /* one step of a publication: model_on_publication_step */
+    EFFECT_PUBLISH,      /* the next steps of a publication: model_on_publication_step */
     EFFECT_RETAIN,       /* point a retention tag to a manifest: model_on_retained */
     EFFECT_AUDIT,        /* what tags of a repository name now: model_on_audited */
     EFFECT_LEASE,        /* a lease was granted or has ended: for logs and the gateway */
 };
 
+/* What an effect is asked for goes to one of these, with what comes before it: to the children alone, to the index, or from the
+ * tags to the end. An answer says how far it came. */
 enum publish_step {
-    PUBLISH_CHILDREN, /* HEAD every child and check it against its slot */
-    PUBLISH_INDEX,    /* PUT the index by digest */
-    PUBLISH_TAG,      /* PUT one tag */
+    PUBLISH_CHILDREN, /* GET every child and check it against its slot */
+    PUBLISH_INDEX,    /* PUT the index under its retention tag */
+    PUBLISH_TAGS,     /* PUT the tags, one rank after the other */
     PUBLISH_VERIFY    /* read every tag back */
 };
 
@@ -104,6 +106,7 @@ struct effect_tag {
     char *tag;
     char *digest;
     bool index; /* names the index; else one platform's child */
+    int rank;   /* PUBLISH_TAGS: no tag is PUT before all those of lower ranks, which come first */
 };
 
 struct effect {
@@ -118,11 +121,11 @@ struct effect {
     char *repository;
     char *digest, *media_type, *bytes; /* the index */
     VEC(struct effect_child) children;
-    /* PUBLISH_INDEX: the retention tag to PUT it under, if it has one; PUBLISH_TAG: of one rank, at least one;
-     * PUBLISH_VERIFY: all; RETAIN: one; AUDIT: what is expected */
+    /* To PUBLISH_INDEX: the retention tag to PUT it under, if it has one; to PUBLISH_VERIFY: all, those that are right already
+     * too; RETAIN: one; AUDIT: what is expected */
     VEC(struct effect_tag) tags;
-    strvec known; /* PUBLISH_TAG: digests that the tag may name now */
-    bool adopt;   /* PUBLISH_TAG: any other one too, a person said so */
+    strvec known; /* PUBLISH_TAGS: digests that the tag may name now */
+    bool adopt;   /* PUBLISH_TAGS: any other one too, a person said so */
     char *lease;  /* LEASE */
     bool ended;   /* LEASE */
 };
@@ -233,17 +236,16 @@ void model_on_base_failed(struct model *m, const char *reference, bool gone, con
 /* The digest that a base last resolved to, or NULL. */
 const char *model_base_digest(const struct model *m, const char *reference);
 
-/* One of several tags that a step asked for was PUT; the step goes on. */
+/* A tag names what it should, whatever becomes of the effect; those of lower ranks are told of before. */
 void model_on_publication_tag(struct model *m, int64_t publication, const char *tag);
-/* One step of a publication is done. For PUBLISH_TAG, `tag` is the one that was PUT, or the last of several. */
-void model_on_publication_step(struct model *m, int64_t publication, enum publish_step step,
-                               const char *tag);
+/* All that the effect was asked for is done, to that step; with the last one, all tags are where they should be. */
+void model_on_publication_step(struct model *m, int64_t publication, enum publish_step step);
 enum publish_failure {
     PUBLISH_AWAY,    /* the registry is away or refuses: tried again later */
     PUBLISH_MISSING, /* a child is not there: `platform` loses its success */
     PUBLISH_FOREIGN  /* a tag of ours names what the store does not know */
 };
-/* One step failed. */
+/* That step failed; those before it, that the effect was asked for, are done. */
 void model_on_publication_failed(struct model *m, int64_t publication, enum publish_step step,
                                  enum publish_failure failure, enum platform platform,
                                  const char *error, int64_t wait_ms);

@@ -300,8 +300,8 @@ bool retain_child(struct model *m, struct track *t, enum platform p, const char 
 void retain_index(struct model *m, struct track *t, const char *digest);
 /* The publication PUTs its index now: the name of its place, or NULL where it has none. */
 const char *retain_index_begin(struct model *m, const struct publication *p);
-/* That PUT is over. */
-void retain_index_end(struct model *m, const struct publication *p, bool done);
+/* That is over: `done`, or not, in which case it may still land if it was `sent`. */
+void retain_index_end(struct model *m, const struct publication *p, bool done, bool sent);
 /* The publication was abandoned: its index needs no place, unless another one needs it. */
 void retain_index_drop(struct model *m, const struct publication *p);
 

@@ -1,5 +1,5 @@
 /* A publication: one index in one repository, with a generation and the tags that point to it. One runs at a time
- * in each repository; every step is journalled before its effect starts.
+ * in each repository. What is stored when: ARCHITECTURE.md, "What a publication journals".
  *
  *     happy path     prepared -> children -> index -> tags -> verified
  *     failure modes  the registry is away or refuses: the same step again after a back-off, for ever, the
@@ -201,7 +201,10 @@ static int rank(const struct publication_tag *pt)
 
 static void effect_add_tag(struct effect *e, const struct publication_tag *pt)
 {
-    vec_push(&e->tags, (struct effect_tag){xstrdup(pt->tag), xstrdup(pt->digest), pt->index});
+    vec_push(&e->tags, (struct effect_tag){.tag = xstrdup(pt->tag),
+                                           .digest = xstrdup(pt->digest),
+                                           .index = pt->index,
+                                           .rank = rank(pt)});
 }
 
 /* What one of our tags may name without a stranger having been there. */
@@ -217,18 +220,12 @@ static void add_known(struct effect *e, const struct repository *r)
             strvec_add(&e->known, (*tag)->adopted);
 }
 
+/* How far the next effect goes. */
 static enum publish_step step_of(const struct publication *p)
 {
-    if (p->recheck)
-        return PUBLISH_CHILDREN;
-    switch (p->state) {
-    case PUBLICATION_PREPARED:
-        return PUBLISH_CHILDREN;
-    case PUBLICATION_CHILDREN:
+    if (p->state < PUBLICATION_TAGS)
         return PUBLISH_INDEX;
-    default:
-        return next_tag(p) ? PUBLISH_TAG : PUBLISH_VERIFY;
-    }
+    return p->recheck ? PUBLISH_CHILDREN : PUBLISH_VERIFY;
 }
 
 /* The first tag's PUT is journalled before it starts. From here the publication runs to its end, and newer inputs need not
@@ -283,16 +280,12 @@ void publication_go_on(struct model *m, struct publication *p)
         const char *place = retain_index_begin(m, p);
         if (place)
             vec_push(&e->tags, (struct effect_tag){xstrdup(place), xstrdup(p->digest), true});
-    } else if (e->step == PUBLISH_TAG) {
-        VEC_FOREACH (&p->tags, pt)
-            if (!(*pt)->done && rank(*pt) == rank(next_tag(p)))
-                effect_add_tag(e, *pt);
-        add_known(e, model_repository(m, p->repository));
-        cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
-        e->adopt = model_setting(m, adopted) || model_repository(m, p->repository)->restoring;
     } else if (e->step == PUBLISH_VERIFY) {
         VEC_FOREACH (&p->tags, pt)
             effect_add_tag(e, *pt);
+        add_known(e, model_repository(m, p->repository));
+        cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
+        e->adopt = model_setting(m, adopted) || model_repository(m, p->repository)->restoring;
     }
 }
 
@@ -327,7 +320,7 @@ static void drop_step(struct model *m, struct publication *p)
         if (e->kind != EFFECT_PUBLISH || e->publication != p->id)
             continue;
         if (e->step == PUBLISH_INDEX)
-            retain_index_end(m, p, false);
+            retain_index_end(m, p, false, false);
         effect_done(e);
         vec_remove(&m->turn->effects, i);
         p->asked = false;
@@ -445,15 +438,17 @@ static void tag_moved(struct model *m, struct publication *p, struct publication
 
 /* ---- events ---- */
 
-/* An effect of the publication has ended. Whether it changes nothing: the publication was abandoned meanwhile. */
-static bool step_is_over(struct model *m, struct publication *p, enum publish_step step, bool done)
+/* An effect of the publication has ended: all is done to that step, or that step failed. Whether it changes nothing: the
+ * publication was abandoned meanwhile. */
+static bool effect_is_over(struct model *m, struct publication *p, enum publish_step step,
+                           bool done)
 {
     if (!p)
         return true;
     p->asked = false;
-    if (step == PUBLISH_INDEX)
-        retain_index_end(m, p, done);
-    return p->state >= PUBLICATION_VERIFIED || step_of(p) != step;
+    if (step <= PUBLISH_INDEX)
+        retain_index_end(m, p, done, step == PUBLISH_INDEX);
+    return p->state >= PUBLICATION_VERIFIED || (done ? step != step_of(p) : step > step_of(p));
 }
 
 void model_on_publication_tag(struct model *m, int64_t publication, const char *tag)
@@ -469,11 +464,17 @@ void model_on_publication_tag(struct model *m, int64_t publication, const char *
         }
 }
 
-void model_on_publication_step(struct model *m, int64_t publication, enum publish_step step,
-                               const char *tag)
+static void all_moved(struct model *m, struct publication *p)
+{
+    VEC_FOREACH (&p->tags, pt)
+        if (!(*pt)->done)
+            tag_moved(m, p, *pt);
+}
+
+void model_on_publication_step(struct model *m, int64_t publication, enum publish_step step)
 {
     struct publication *p = publication_find(m, publication);
-    if (step_is_over(m, p, step, true))
+    if (effect_is_over(m, p, step, true))
         return;
     if (p->error) /* the registry is there again: worth waiting for */
         plan_repository(m, p->repository);
@@ -482,17 +483,15 @@ void model_on_publication_step(struct model *m, int64_t publication, enum publis
     all_found(p);
     str_replace(&p->error, NULL);
     model_touch(m, p);
-    struct publication_tag *pt = next_tag(p);
-    if (step == PUBLISH_CHILDREN && p->state == PUBLICATION_PREPARED)
-        move(m, p, PUBLICATION_CHILDREN);
-    else if (step == PUBLISH_INDEX)
-        move(m, p, PUBLICATION_INDEX);
-    else if (step == PUBLISH_TAG && pt && str_eq(pt->tag, tag))
-        tag_moved(m, p, pt);
-    else if (step == PUBLISH_VERIFY) {
+    if (step == PUBLISH_VERIFY) {
+        all_moved(m, p);
         verified(m, p);
         return;
     }
+    if (p->state == PUBLICATION_PREPARED)
+        move(m, p, PUBLICATION_CHILDREN);
+    if (p->state == PUBLICATION_CHILDREN)
+        move(m, p, PUBLICATION_INDEX);
     publication_go_on(m, p);
 }
 
@@ -532,8 +531,10 @@ void model_on_publication_failed(struct model *m, int64_t publication, enum publ
                                  const char *error, int64_t wait_ms)
 {
     struct publication *p = publication_find(m, publication);
-    if (step_is_over(m, p, step, false))
+    if (effect_is_over(m, p, step, false))
         return;
+    if (step > PUBLISH_CHILDREN && failure != PUBLISH_MISSING)
+        all_found(p);
     bool again = failure == PUBLISH_MISSING && missed_first(p, platform);
     p->failures++;
     str_replace(&p->error, again ? NULL : error);
@@ -550,7 +551,7 @@ void model_on_publication_failed(struct model *m, int64_t publication, enum publ
         if (step == PUBLISH_VERIFY)
             put_again(m, p);
         /* What was refused may want for a child that the registry has lost meanwhile. */
-        p->recheck = p->recheck || step == PUBLISH_INDEX || step == PUBLISH_TAG;
+        p->recheck = p->recheck || step == PUBLISH_TAGS;
         p->retry_due = m->mono + model_backoff_asked(p->failures, wait_ms);
         model_timer(m, p->retry_due);
     }

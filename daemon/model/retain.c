@@ -340,7 +340,19 @@ const char *retain_index_begin(struct model *m, const struct publication *p)
     return r->name;
 }
 
-void retain_index_end(struct model *m, const struct publication *p, bool done)
+/* The registry names what is wanted there: whatever failed before is forgotten. */
+static void is_kept(struct model *m, struct retention *r)
+{
+    r->failures = 0;
+    r->missed = false;
+    if (!pending(r) && !r->error)
+        return;
+    str_replace(&r->digest, r->wanted);
+    str_replace(&r->error, NULL);
+    model_touch(m, r);
+}
+
+void retain_index_end(struct model *m, const struct publication *p, bool done, bool sent)
 {
     const struct track *t = track_find(m, p->track_id);
     VEC_FOREACH (&t->places, it) {
@@ -349,12 +361,10 @@ void retain_index_end(struct model *m, const struct publication *p, bool done)
             continue;
         r->asked = false;
         r->publication = 0;
-        if (!done)
+        if (!done && sent)
             not_free_yet(m, r);
-        if (!done || !str_eq(r->wanted, p->digest) || str_eq(r->digest, p->digest))
-            continue;
-        str_replace(&r->digest, p->digest);
-        model_touch(m, r);
+        if (done && str_eq(r->wanted, p->digest))
+            is_kept(m, r);
     }
 }
 
@@ -437,11 +447,7 @@ void model_on_retained(struct model *m, const char *repository, const char *name
 {
     struct retention *r = answered(m, repository, name, digest);
     if (r) {
-        str_replace(&r->digest, digest);
-        str_replace(&r->error, NULL);
-        r->failures = 0;
-        r->missed = false;
-        model_touch(m, r);
+        is_kept(m, r);
         struct track *t = track_find(m, r->track);
         child_found(m, t, digest);
         model_plan_later(m, t);
@@ -454,7 +460,7 @@ void model_on_retain_failed(struct model *m, const char *repository, const char 
                             int64_t wait_ms)
 {
     struct retention *r = answered(m, repository, name, digest);
-    if (!r) {
+    if (!r || !pending(r)) { /* a publication has put the index meanwhile */
         ask_some(m);
         return;
     }

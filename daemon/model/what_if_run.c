@@ -67,15 +67,6 @@ void sim_end(struct sim *s)
 
 /* ---- effects ---- */
 
-static void publish(struct sim *s, const struct effect *e)
-{
-    size_t n = e->step == PUBLISH_TAG ? e->tags.n : 1;
-    for (size_t i = 0; i + 1 < n; i++)
-        model_on_publication_tag(s->m, e->publication, e->tags.items[i].tag);
-    model_on_publication_step(s->m, e->publication, e->step,
-                              e->step == PUBLISH_TAG ? e->tags.items[n - 1].tag : NULL);
-}
-
 /* Tags are where they were put. */
 static void audit(struct sim *s, const struct effect *e)
 {
@@ -93,7 +84,7 @@ static void carry_out(struct sim *s, const struct effect *e)
     else if (e->kind == EFFECT_RESOLVE_BASE)
         sim_resolve(s, e);
     else if (e->kind == EFFECT_PUBLISH)
-        publish(s, e);
+        model_on_publication_step(s->m, e->publication, e->step);
     else if (e->kind == EFFECT_AUDIT)
         audit(s, e);
     else if (e->kind == EFFECT_RETAIN)

@@ -288,8 +288,7 @@ size_t bench_effects(struct bench_world *w)
         else if (e.kind == EFFECT_RETAIN)
             model_on_retained(w->m, e.repository, e.tags.items[0].tag, e.digest);
         else if (e.kind == EFFECT_PUBLISH)
-            model_on_publication_step(w->m, e.publication, e.step,
-                                      e.step == PUBLISH_TAG ? e.tags.items[0].tag : NULL);
+            model_on_publication_step(w->m, e.publication, e.step);
         bench_end(w);
         effect_done(&e);
     }

@@ -53,8 +53,7 @@ void world_step(struct world *w)
 {
     struct effect e = world_take(w, EFFECT_PUBLISH);
     world_begin(w, 1);
-    model_on_publication_step(w->m, e.publication, e.step,
-                              e.step == PUBLISH_TAG ? e.tags.items[0].tag : NULL);
+    model_on_publication_step(w->m, e.publication, e.step);
     world_end(w);
     effect_done(&e);
 }

@@ -244,8 +244,7 @@ int world_publish(struct world *w)
     int n = world_retain(w);
     for (; take_effect(w, EFFECT_PUBLISH, &e); n++) {
         world_begin(w, 1);
-        model_on_publication_step(w->m, e.publication, e.step,
-                                  e.step == PUBLISH_TAG ? e.tags.items[0].tag : NULL);
+        model_on_publication_step(w->m, e.publication, e.step);
         world_end(w);
         effect_done(&e);
     }

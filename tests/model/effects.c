@@ -165,6 +165,7 @@ static void resolve(struct sim *s, const struct op *op, bool fail)
 
 struct published {
     bool ok;
+    enum publish_step step; /* that failed */
     enum publish_failure failure;
     enum platform platform;
     char error[160];
@@ -210,30 +211,42 @@ static struct published put_tag(struct sim *s, struct registry_repository *repo,
     return (struct published){.ok = true};
 }
 
-/* Tags of one rank are put side by side: each is told of by itself, also when others fail. */
+/* Tags of one rank are put side by side: each is told of by itself, also when others fail; those of the next rank only when all
+ * are right. After `most` of them the registry is there no more, or nobody to ask it. */
 static struct published put_tags(struct sim *s, struct registry_repository *repo,
-                                 const struct effect *e, strvec *done)
+                                 const struct effect *e, strvec *done, size_t most)
 {
     struct published all = {.ok = true};
-    size_t first = s->step ? s->step->a % e->tags.n : 0;
-    for (size_t i = 0; i < e->tags.n; i++) {
-        const struct effect_tag *tag = &e->tags.items[(first + i) % e->tags.n];
-        struct published one = put_tag(s, repo, e, tag);
-        if (one.ok)
-            strvec_add(done, tag->tag);
-        else
-            all = one;
+    size_t first = s->step ? s->step->a : 0;
+    for (size_t i = 0, n; all.ok && i < e->tags.n; i += n) {
+        for (n = 1; i + n < e->tags.n && e->tags.items[i + n].rank == e->tags.items[i].rank; n++)
+            ;
+        for (size_t k = 0; k < n; k++) {
+            const struct effect_tag *tag = &e->tags.items[i + (first + k) % n];
+            struct published one =
+                most ? put_tag(s, repo, e, tag) : away("the registry does not answer any more");
+            most -= most > 0;
+            if (one.ok)
+                strvec_add(done, tag->tag);
+            else
+                all = one;
+        }
     }
+    all.step = PUBLISH_TAGS;
     return all;
 }
 
 static struct published put_index(struct registry_repository *repo, const struct effect *e)
 {
+    struct published p = check_children(repo, e);
+    if (!p.ok)
+        return p;
     if (!registry_put_index(repo, e))
-        return away("the registry refuses: a child is not there");
-    if (e->tags.n)
+        p = away("the registry refuses: a child is not there");
+    else if (e->tags.n)
         registry_set_tag(repo, e->tags.items[0].tag, e->digest);
-    return (struct published){.ok = true};
+    p.step = PUBLISH_INDEX;
+    return p;
 }
 
 /* A retention tag: its place names the manifest from now on. */
@@ -250,15 +263,21 @@ static struct published retain(struct registry_repository *repo, const struct ef
     return (struct published){.ok = true};
 }
 
-static struct published verify(struct registry_repository *repo, const struct effect *e)
+static struct published put_and_verify(struct sim *s, struct registry_repository *repo,
+                                       const struct effect *e, strvec *done, size_t most)
 {
+    struct published p = put_tags(s, repo, e, done, most);
+    if (!p.ok)
+        return p;
     VEC_FOREACH (&e->tags, tag)
         if (!str_eq(registry_tag(repo, tag->tag), tag->digest))
-            return away("a tag was read back as something else");
-    return (struct published){.ok = true};
+            p = away("a tag was read back as something else");
+    p.step = PUBLISH_VERIFY;
+    return p;
 }
 
-static struct published execute(struct sim *s, const struct effect *e, strvec *done)
+/* It breaks off after `most` PUTs of tags. */
+static struct published execute(struct sim *s, const struct effect *e, strvec *done, size_t most)
 {
     if (s->registry.away)
         return away("the registry is away");
@@ -270,10 +289,8 @@ static struct published execute(struct sim *s, const struct effect *e, strvec *d
         return check_children(repo, e);
     case PUBLISH_INDEX:
         return put_index(repo, e);
-    case PUBLISH_TAG:
-        return put_tags(s, repo, e, done);
     default:
-        return verify(repo, e);
+        return put_and_verify(s, repo, e, done, most);
     }
 }
 
@@ -296,15 +313,13 @@ static void retained(struct sim *s, const struct effect *e, const struct publish
 static void answer(struct sim *s, const struct effect *e, const struct published *p,
                    const strvec *done)
 {
-    static const char *const steps[] = {"children", "index", "tag", "verify"};
-    sim_say(s, "publication %lld, step %s %s: %s", (long long)e->publication, steps[e->step],
-            e->step == PUBLISH_TAG ? e->tags.items[0].tag : "", p->ok ? "done" : p->error);
-    size_t n = done->n;
-    const char *last = p->ok && n ? done->items[--n] : NULL;
-    for (size_t i = 0; i < n; i++)
-        model_on_publication_tag(sim_turn(s), e->publication, done->items[i]);
+    static const char *const steps[] = {"children", "index", "tags", "verify"};
+    sim_say(s, "publication %lld, to its %s: %s", (long long)e->publication, steps[e->step],
+            p->ok ? "done" : p->error);
+    VEC_FOREACH (done, tag)
+        model_on_publication_tag(sim_turn(s), e->publication, *tag);
     if (p->ok) {
-        model_on_publication_step(sim_turn(s), e->publication, e->step, last);
+        model_on_publication_step(sim_turn(s), e->publication, e->step);
         return;
     }
     if (p->failure == PUBLISH_MISSING) {
@@ -313,31 +328,47 @@ static void answer(struct sim *s, const struct effect *e, const struct published
     }
     if (p->failure == PUBLISH_FOREIGN)
         covered(COVERED_STOPPED);
-    model_on_publication_failed(sim_turn(s), e->publication, e->step, p->failure, p->platform,
+    model_on_publication_failed(sim_turn(s), e->publication, p->step, p->failure, p->platform,
                                 p->error, 0);
+}
+
+/* How many of its tags are PUT before it breaks off. */
+static size_t some_tags(const struct sim *s, const struct effect *e)
+{
+    return s->step ? s->step->b / 8 % (e->tags.n + 1) : 0;
 }
 
 static void run_publish(struct sim *s, struct op *op, enum op_way way)
 {
+    const struct effect *e = &op->effect;
     cleanup_strvec strvec done = {0};
-    struct published p =
-        way == OP_FAILED ? away("the registry is away") : execute(s, &op->effect, &done);
+    bool tags = e->kind == EFFECT_PUBLISH && e->step == PUBLISH_VERIFY;
+    struct published p = away("the registry is away");
+    if (way == OP_FAILED && tags) { /* in the middle of it */
+        p = execute(s, e, &done, some_tags(s, e));
+        if (p.ok)
+            p = away("the registry is away by now");
+        p.step = p.step > PUBLISH_TAGS ? p.step : PUBLISH_TAGS;
+    } else if (way != OP_FAILED) {
+        p = execute(s, e, &done, SIZE_MAX);
+    }
     if (way == OP_ANSWER_LOST) {
         strvec_done(&done);
         p = away("the registry did not answer");
+        p.step = tags ? PUBLISH_TAGS : e->step;
     }
-    if (op->effect.kind == EFFECT_RETAIN)
-        retained(s, &op->effect, &p);
+    if (e->kind == EFFECT_RETAIN)
+        retained(s, e, &p);
     else
-        answer(s, &op->effect, &p, &done);
+        answer(s, e, &p, &done);
 }
 
 /* Outside, without anybody being told. */
-static void execute_unseen(struct sim *s, const struct effect *e)
+static void execute_unseen(struct sim *s, const struct effect *e, size_t most)
 {
     cleanup_strvec strvec done = {0};
     if (e->kind == EFFECT_PUBLISH || e->kind == EFFECT_RETAIN)
-        execute(s, e, &done);
+        execute(s, e, &done, most);
 }
 
 static void audit(struct sim *s, const struct effect *e, bool fail)
@@ -362,7 +393,7 @@ void op_run(struct sim *s, size_t at, enum op_way way)
         return;
     struct op op = s->ops.items[at];
     if (way == OP_DONE_LATER) { /* what is carried out twice is as if it were once */
-        execute_unseen(s, &op.effect);
+        execute_unseen(s, &op.effect, SIZE_MAX);
         return;
     }
     vec_remove(&s->ops, at);
@@ -384,7 +415,7 @@ void op_run(struct sim *s, size_t at, enum op_way way)
 
 void op_orphaned(struct sim *s, struct op *op, bool landed)
 {
-    if (landed)
-        execute_unseen(s, &op->effect);
+    if (landed) /* up to some request */
+        execute_unseen(s, &op->effect, some_tags(s, &op->effect));
     effect_done(&op->effect);
 }

@@ -355,9 +355,9 @@ static void inv05_effects_are_committed(struct sim *s, const struct effect *e)
         sim_fail(s, __func__, "a step of publication %" PRId64 ", which is not stored",
                  e->publication);
     const char *state = row_text(row, "state");
-    static const char *const states[] = {"prepared", "children", "tags", "tags"};
-    /* One that is given up while its step waits for the commit may still be asked for its index, by digest. */
-    if (e->step == PUBLISH_CHILDREN || (e->step == PUBLISH_INDEX && str_eq(state, "abandoned")))
+    static const char *const states[] = {"tags", "prepared", "tags", "tags"};
+    /* One that is given up while its step waits for the commit may still be asked for its index, under its own place. */
+    if (e->step == PUBLISH_INDEX && str_eq(state, "abandoned"))
         return;
     if (!str_eq(state, states[e->step]))
         sim_fail(s, __func__, "step %d of publication %" PRId64 ", which is stored as %s", e->step,

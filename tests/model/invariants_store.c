@@ -231,17 +231,10 @@ static bool of_place(const struct effect *e, const void *what)
     return str_eq(e->repository, r->repository) && str_eq(e->tags.items[0].tag, r->name);
 }
 
-/* The step that is journalled as the next one. */
+/* How far what is journalled as the next goes. */
 static enum publish_step next_step(const struct publication *p)
 {
-    if (p->state == PUBLICATION_PREPARED)
-        return PUBLISH_CHILDREN;
-    if (p->state == PUBLICATION_CHILDREN)
-        return PUBLISH_INDEX;
-    VEC_FOREACH (&p->tags, pt)
-        if (!(*pt)->done)
-            return PUBLISH_TAG;
-    return PUBLISH_VERIFY;
+    return p->state < PUBLICATION_TAGS ? PUBLISH_INDEX : PUBLISH_VERIFY;
 }
 
 static bool place_pending(const struct model *m, const struct effect *e)

@@ -148,9 +148,40 @@ static void test_a_child_that_is_not_there_twice_is_built_again(void **state)
         }
 }
 
+/* ---- two who put an index ---- */
+
+/* A publication takes the place of one with the same index, whose retention was asked for then: whichever of the two puts it,
+ * what became of the other is forgotten. */
+static void test_an_index_that_a_publication_puts_is_kept(void **state)
+{
+    for (int first = 0; first < 2; first++) {
+        struct world w;
+        built(&w);
+        world_retain(&w);
+        strvec_add(&world_find_image(&w, "base")->tags, "another");
+        world_reload(&w);
+        assert_int_equal(publication_find(w.m, 1)->state, PUBLICATION_ABANDONED);
+        struct effect old = world_take(&w, EFFECT_PUBLISH);
+        effect_done(&old);
+        if (first)
+            world_step(&w);
+        answer(&w, EFFECT_RETAIN, PUBLISH_AWAY, 0);
+        if (!first)
+            world_step(&w);
+        world_step(&w);
+        world_is(&w, TRACK, "published", "published");
+        for (const struct retention *r = w.m->places; r; r = r->hh.next) {
+            assert_null(r->error);
+            assert_true(str_eq(r->digest, r->wanted));
+        }
+        world_done(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_index_that_a_publication_puts_is_kept),
         cmocka_unit_test(test_a_child_that_is_not_there_for_a_moment),
         cmocka_unit_test(test_a_child_that_is_not_there_twice_is_built_again),
         cmocka_unit_test(test_a_registry_that_asks_not_to_be_asked),

@@ -32,7 +32,7 @@ static int64_t latest(struct world *w)
     return track_find(w->m, TRACK)->build;
 }
 
-/* `commit` is built, and its publication has taken `steps` steps. */
+/* `commit` is built, and is to be published; after a step its first tag's PUT is journalled. */
 static int64_t publishing(struct world *w, const char *commit, int steps)
 {
     world_push(w, SOURCE, commit, NULL);
@@ -50,7 +50,7 @@ static void test_newer_inputs_do_not_supersede_what_moves_its_tags(void **state)
     for (int verified = 0; verified < 2; verified++) {
         struct world w;
         farm(&w);
-        int64_t first = publishing(&w, "c1", 2);
+        int64_t first = publishing(&w, "c1", 1);
         world_see(&w, SOURCE, WORLD_MASTER, "c2"); /* its files are being read */
         if (verified)
             world_publish(&w);
@@ -68,7 +68,7 @@ static void test_newer_inputs_supersede_before_the_first_tag(void **state)
 {
     struct world w;
     farm(&w);
-    int64_t first = publishing(&w, "c1", 1);
+    int64_t first = publishing(&w, "c1", 0);
     world_push(&w, SOURCE, "c2", NULL);
     assert_string_equal(build_state(&w, first), "superseded");
     assert_int_equal(track_find(w.m, TRACK)->superseded, 1);
@@ -80,7 +80,7 @@ static void test_a_track_that_stops_while_its_tags_move_has_published(void **sta
 {
     struct world w;
     farm(&w);
-    int64_t first = publishing(&w, "c1", 2);
+    int64_t first = publishing(&w, "c1", 1);
     world_ask(&w, COMMAND_RETIRE, TRACK);
     world_publish(&w);
     world_is(&w, TRACK, "retired", "retired");

@@ -80,7 +80,6 @@ static void test_a_generation_that_was_given_up_is_not_taken_again(void **state)
     world_push(&w, SOURCE, "c1", NULL);
     world_build(&w, "one", "base", "x");
     world_retain(&w);
-    world_step(&w);
     world_ask(&w, COMMAND_FREEZE, NULL);
     world_restart(&w);
     world_ask(&w, COMMAND_THAW, NULL);

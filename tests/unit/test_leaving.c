@@ -15,7 +15,7 @@ static struct farm_image *begin(struct world *w)
     return world_image(w, "base", SOURCE, WORLD_MASTER, "./mk");
 }
 
-/* A first publication whose next step is to put the index, or tags. */
+/* A first publication whose next effect is to put the index, or the tags. */
 static void begin_publication(struct world *w, enum publish_step next)
 {
     world_start(w);
@@ -23,8 +23,7 @@ static void begin_publication(struct world *w, enum publish_step next)
     world_push(w, SOURCE, "c1", NULL);
     world_build(w, "one", "base", "x");
     world_retain(w);
-    world_step(w);
-    if (next == PUBLISH_TAG)
+    if (next == PUBLISH_VERIFY)
         world_step(w);
 }
 
@@ -75,7 +74,7 @@ static void test_a_late_older_publication_is_not_the_last(void **state)
 {
     struct world w;
     begin(&w);
-    begin_publication(&w, PUBLISH_TAG);
+    begin_publication(&w, PUBLISH_VERIFY);
     struct effect late = world_take(&w, EFFECT_PUBLISH);
     move_repository(&w, "elsewhere");
     world_settle(&w, NULL);
@@ -148,7 +147,7 @@ static void test_an_image_that_leaves_after_the_first_tag(void **state)
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
         begin(&w);
-        begin_publication(&w, PUBLISH_TAG);
+        begin_publication(&w, PUBLISH_VERIFY);
         rename_image(&w, "other");
         reload(&w, restart);
         world_publish(&w);
@@ -173,7 +172,7 @@ static void test_a_registry_that_leaves_after_the_first_tag(void **state)
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
         begin(&w);
-        begin_publication(&w, PUBLISH_TAG);
+        begin_publication(&w, PUBLISH_VERIFY);
         move_registry(&w, "new.test");
         reload(&w, restart);
         if (!restart) /* the step that was under way ends */

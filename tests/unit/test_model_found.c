@@ -76,13 +76,13 @@ static void test_newer_inputs_follow_from_the_first_tag_on(void **state)
     wire_poll_response_done(&got);
     world_retain(&w);
     for (struct effect e = take_step(&w);; e = take_step(&w)) {
-        if (e.step == PUBLISH_TAG) {
+        if (e.step == PUBLISH_VERIFY) {
             effect_done(&e);
             break;
         }
         assert_int_equal(track_find(w.m, TRACK)->build, third);
         world_begin(&w, 1);
-        model_on_publication_step(w.m, e.publication, e.step, NULL);
+        model_on_publication_step(w.m, e.publication, e.step);
         world_end(&w);
         effect_done(&e);
     }
@@ -98,8 +98,7 @@ static void test_a_tag_read_back_as_something_else_is_put_again(void **state)
     struct effect e = take_step(&w);
     for (; e.step != PUBLISH_VERIFY; e = take_step(&w)) {
         world_begin(&w, 1);
-        model_on_publication_step(w.m, e.publication, e.step,
-                                  e.step == PUBLISH_TAG ? e.tags.items[0].tag : NULL);
+        model_on_publication_step(w.m, e.publication, e.step);
         world_end(&w);
         effect_done(&e);
     }
@@ -110,7 +109,9 @@ static void test_a_tag_read_back_as_something_else_is_put_again(void **state)
     effect_done(&e);
     world_wait(&w, 10000);
     e = take_step(&w);
-    assert_int_equal(e.step, PUBLISH_TAG);
+    assert_int_equal(e.step, PUBLISH_VERIFY);
+    VEC_FOREACH (&publication_find(w.m, e.publication)->tags, pt)
+        assert_false((*pt)->done);
     vec_push(&w.todo, e);
     world_settle(&w, NULL);
     assert_string_equal(world_track_state(&w, TRACK), "published");
@@ -129,7 +130,7 @@ static void test_a_cancelled_build_is_not_published(void **state)
     assert_string_equal(world_track_state(&w, TRACK), "cancelled");
     struct effect e = take_step(&w);
     world_begin(&w, 1); /* the answer of what was on its way */
-    model_on_publication_step(w.m, e.publication, e.step, NULL);
+    model_on_publication_step(w.m, e.publication, e.step);
     world_end(&w);
     effect_done(&e);
     assert_int_equal(world_publish(&w), 0);

@@ -204,7 +204,6 @@ static void a_tag_names_what_nobody_knows(struct world *w)
     world_build(w, "one", "app", "y");
     world_retain(w);
     world_step(w);
-    world_step(w);
     world_step_fails(w, PUBLISH_FOREIGN, PLATFORM_COUNT, "tag latest names what we do not know");
 }
 static void what_it_returns_to_is_lost(struct world *w)

@@ -171,23 +171,19 @@ static enum platform missing(struct registry *r, const struct effect *e)
 
 static void publish(struct world *w, struct registry *r, const struct effect *e)
 {
-    const struct effect_tag *tag = e->tags.n ? &e->tags.items[0] : NULL;
     enum platform p = missing(r, e);
-    if (e->step != PUBLISH_CHILDREN)
+    if (e->step == PUBLISH_VERIFY)
         assert_int_equal(p, PLATFORM_COUNT);
-    if (e->step == PUBLISH_INDEX || (e->step == PUBLISH_TAG && tag->index))
+    if (p == PLATFORM_COUNT && e->step != PUBLISH_CHILDREN)
         push_index(r, e);
-    for (size_t i = 0; e->step != PUBLISH_VERIFY && i < e->tags.n; i++)
+    for (size_t i = 0; p == PLATFORM_COUNT && i < e->tags.n; i++)
         put(r, e->repository, e->tags.items[i].tag, e->tags.items[i].digest);
     world_begin(w, 1);
-    for (size_t i = 1; e->step == PUBLISH_TAG && i < e->tags.n; i++)
-        model_on_publication_tag(w->m, e->publication, e->tags.items[i].tag);
     if (p != PLATFORM_COUNT)
-        model_on_publication_failed(w->m, e->publication, e->step, PUBLISH_MISSING, p, "not there",
-                                    0);
+        model_on_publication_failed(w->m, e->publication, PUBLISH_CHILDREN, PUBLISH_MISSING, p,
+                                    "not there", 0);
     else
-        model_on_publication_step(w->m, e->publication, e->step,
-                                  e->step == PUBLISH_TAG ? tag->tag : NULL);
+        model_on_publication_step(w->m, e->publication, e->step);
     world_end(w);
 }
 
@@ -605,7 +601,7 @@ static void test_a_child_that_is_lost_has_no_place(void **state)
             if (e.kind != EFFECT_PUBLISH)
                 continue;
             vec_remove(&w.todo, i);
-            assert_int_equal(e.step, PUBLISH_CHILDREN);
+            assert_int_equal(e.step, PUBLISH_INDEX);
             publish(&w, &r, &e);
             effect_done(&e);
             break;

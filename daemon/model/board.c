@@ -13,7 +13,8 @@
 #include <limits.h>
 #include <math.h>
 
-#define BIT(s) (1u << (s))
+#define BIT(s)        (1u << (s))
+#define GONE_AFTER_MS ((int64_t)24 * 60 * 60 * 1000)
 
 static const unsigned allowed[] = {
     [BOARD_JOINING] = BIT(BOARD_ONLINE),
@@ -62,6 +63,13 @@ void board_plan_waiting(struct model *m)
             model_plan_later(m, t);
 }
 
+/* What waits for a board looks again, and is placed anew. */
+static void changed(struct model *m)
+{
+    schedule_boards_changed(m);
+    board_plan_waiting(m);
+}
+
 void board_move(struct model *m, struct board *b, enum board_state state)
 {
     if (b->state == state)
@@ -69,8 +77,57 @@ void board_move(struct model *m, struct board *b, enum board_state state)
     assert(board_may(b->state, state));
     b->state = state;
     model_touch(m, b);
-    schedule_boards_changed(m);
-    board_plan_waiting(m);
+    if (state != BOARD_ONLINE) /* one that is connects may ask for nothing: its poll says */
+        board_takes(m, b, false);
+    changed(m);
+}
+
+/* ---- how long it has taken nothing ---- */
+
+int64_t board_gone_clock(const struct board *b)
+{
+    return b->away_clock + GONE_AFTER_MS;
+}
+
+void board_takes(struct model *m, struct board *b, bool takes)
+{
+    if (takes == !b->away_clock)
+        return;
+    b->away_clock = takes ? 0 : model_clock(m);
+    model_touch(m, b);
+    if (!takes)
+        model_timer(m, model_clock_due(m, board_gone_clock(b)));
+    if (!b->gone)
+        return;
+    b->gone = false;
+    changed(m);
+}
+
+static bool gone_by_now(struct model *m, const struct board *b)
+{
+    if (!b->away_clock)
+        return false;
+    int64_t due = model_clock_due(m, board_gone_clock(b));
+    if (due > m->mono)
+        model_timer(m, due);
+    return due <= m->mono;
+}
+
+static void gone_due(struct model *m, struct board *b)
+{
+    if (b->gone || !gone_by_now(m, b))
+        return;
+    b->gone = true;
+    changed(m);
+}
+
+void boards_start(struct model *m)
+{
+    for (struct board *b = m->boards; b; b = b->hh.next) {
+        b->due = m->mono + m->farm->lease_term_ms;
+        model_timer(m, b->due);
+        b->gone = gone_by_now(m, b);
+    }
 }
 
 static void take_facts(struct board *b, const struct wire_facts *facts)
@@ -231,6 +288,7 @@ void board_timer(struct model *m)
     for (struct board *b = m->boards; b; b = b->hh.next) {
         poll_over(m, b);
         leases_due(m, b);
+        gone_due(m, b);
         bool there = b->state == BOARD_ONLINE || b->state == BOARD_DRAINING;
         if (there && b->due <= m->mono)
             board_move(m, b, BOARD_OFFLINE);

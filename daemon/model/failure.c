@@ -4,9 +4,11 @@
  *     infra       never settles: again after 5 s, doubling to 5 min, on another board while there is one
  *     recipe      once more, on another board if there is one; then failed
  *     rejected    as recipe
- *     timeout     once, on another board; failed if there is none
+ *     timeout     once, on another board; failed if there is none, or if it had failed by itself before
  *     memory      only on a board with more; failed if there is none, until one comes
  *     poison      the second board lost in the middle of it: failed
+ *
+ * Another board is one that takes work, or has taken none for less than a day: see board_gone_clock.
  *
  * What settled as failed is tried again after 1 h, doubling to 24 h: each time a round of tries as above. */
 #include "daemon/model/objects.h"
@@ -135,6 +137,12 @@ static void note_failure(struct job *j, const struct attempt *a)
         str_replace(&j->suspect, a->board_name);
 }
 
+/* A round has two tries that fail by themselves, whatever they fail of. */
+static bool was_the_second(const struct job *j)
+{
+    return j->timeouts + j->recipe_failures > 1;
+}
+
 void job_attempt_failed(struct model *m, struct job *j, struct attempt *a)
 {
     note_failure(j, a);
@@ -145,7 +153,7 @@ void job_attempt_failed(struct model *m, struct job *j, struct attempt *a)
         return;
     case FAILURE_TIMEOUT:
         j->timeouts++;
-        if (j->timeouts > 1 || !schedule_elsewhere(m, j, a->board_name, 0))
+        if (was_the_second(j) || !schedule_elsewhere(m, j, a->board_name, 0))
             fail(m, j, FAILURE_TIMEOUT);
         else
             try_again(m, j, 0);
@@ -153,18 +161,28 @@ void job_attempt_failed(struct model *m, struct job *j, struct attempt *a)
     case FAILURE_MEMORY:
         j->memory_above =
             a->board && a->board->memory > j->memory_above ? a->board->memory : j->memory_above;
-        if (!schedule_elsewhere(m, j, a->board_name, j->memory_above))
+        if (!schedule_has_board(m, j))
             fail(m, j, FAILURE_MEMORY);
         else
             try_again(m, j, 0);
         return;
     default:
         j->recipe_failures++;
-        if (j->recipe_failures > 1)
+        if (was_the_second(j))
             fail(m, j, a->kind);
         else
             try_again(m, j, 0);
     }
+}
+
+void job_nowhere(struct model *m, struct job *j)
+{
+    if (j->timeouts > 0) {
+        cleanup_free char *reason = xasprintf(
+            "it timed out on board %s, and no other board takes it", j->suspect ? j->suspect : "");
+        str_replace(&j->reason, reason);
+    }
+    fail(m, j, j->timeouts > 0 ? FAILURE_TIMEOUT : FAILURE_MEMORY);
 }
 
 void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool blame)

@@ -236,6 +236,8 @@ void model_on_poll(struct model *m, const char *board, const struct wire_poll_re
     b->memory_free = req->memory_free;
     b->draining = req->draining;
     come_online(m, b);
+    cleanup_free char *why_not = board_why_not(m, b);
+    board_takes(m, b, !why_not);
     strvec_done(&b->unknown);
     requeue_lost_grants(m, b, &req->held);
     end_cancelled(m, b, &req->held);

@@ -297,14 +297,6 @@ static void queue_jobs(struct model *m)
     vec_free(&m->loaded_waiting);
 }
 
-static void boards_away(struct model *m)
-{
-    for (struct board *b = m->boards; b; b = b->hh.next) {
-        b->due = m->mono + m->farm->lease_term_ms;
-        model_timer(m, b->due);
-    }
-}
-
 void model_start(struct model *m)
 {
     model_clock_start(m);
@@ -319,7 +311,7 @@ void model_start(struct model *m)
     resume_waits(m);
     judge_audits(m);
     audit_start(m);
-    boards_away(m);
+    boards_start(m);
     track_sources(m);
     for (struct source *s = m->sources; s; s = s->hh.next)
         track_discover(m, s, false); /* farm.yaml may have changed meanwhile */

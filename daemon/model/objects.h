@@ -163,6 +163,8 @@ void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool bl
 void job_blame(struct model *m, const struct job *j, struct board *winner);
 /* After loading: waits for what is left of its delay. */
 void job_resume_wait(struct model *m, struct job *j);
+/* It waits in the queue for another board than it had, and there is none any more: it has failed. */
+void job_nowhere(struct model *m, struct job *j);
 /* Whether it settled as failed and may be tried again now. */
 bool job_retry_due(const struct model *m, const struct job *j);
 /* Why it failed and when it is tried again, for people. The caller owns it. */
@@ -328,5 +330,11 @@ void board_timer(struct model *m);
 int64_t board_slots(const struct model *m, const struct board *b);
 /* Answers its open poll, if there is one, with what was granted and cancelled for it. */
 void board_answer_poll(struct model *m, struct board *b);
+/* It was heard to take work, or that it does not. */
+void board_takes(struct model *m, struct board *b, bool takes);
+/* When one that takes nothing is not waited for any more, by the farm's clock: a day after it began to take nothing. */
+int64_t board_gone_clock(const struct board *b);
+/* After loading: no board is there yet. */
+void boards_start(struct model *m);
 /* Why the board takes nothing now; NULL: it does. The caller owns the answer. */
 char *board_why_not(const struct model *m, const struct board *b);

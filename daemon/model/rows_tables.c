@@ -206,11 +206,12 @@ static const struct column tag_columns[] = {
     TEXT(tag, found),      TEXT(tag, adopted),
 };
 static const struct column board_columns[] = {
-    TEXT(board, name),   TEXT(board, secret_hash),
-    TEXT(board, facts),  ENUM(board, state, board_state_names),
-    INT(board, blames),  INT(board, joined_at),
-    INT(board, seen_at), INT(board, good),
-    TEXT(board, boot),   INT(board, speed),
+    TEXT(board, name),      TEXT(board, secret_hash),
+    TEXT(board, facts),     ENUM(board, state, board_state_names),
+    INT(board, blames),     INT(board, joined_at),
+    INT(board, seen_at),    INT(board, good),
+    TEXT(board, boot),      INT(board, speed),
+    INT(board, away_clock),
 };
 static const struct column action_columns[] = {
     INT(action, id),     INT(action, at),   TEXT(action, who),    TEXT(action, verb),

@@ -18,6 +18,7 @@
 #include "daemon/model/queue.h"
 
 #include <inttypes.h>
+#include <time.h>
 
 /* A source's push counts as having come so much after a person's request, a ripple twice as much. */
 #define CLASS_STEP_MS ((int64_t)6 * 60 * 60 * 1000)
@@ -177,12 +178,17 @@ bool schedule_can_run(const struct model *m, const struct job *j)
     return false;
 }
 
+/* Whether there is something in waiting for it. */
+static bool may_come_back(const struct board *b)
+{
+    return b->state != BOARD_QUARANTINED && b->state != BOARD_JOINING && !b->gone;
+}
+
 bool schedule_elsewhere(const struct model *m, const struct job *j, const char *than,
                         int64_t memory_above)
 {
     for (const struct board *b = m->boards; b; b = b->hh.next)
-        if (!str_eq(b->name, than) && offers(b, j) && b->memory > memory_above &&
-            b->state != BOARD_QUARANTINED && b->state != BOARD_JOINING)
+        if (!str_eq(b->name, than) && offers(b, j) && b->memory > memory_above && may_come_back(b))
             return true;
     return false;
 }
@@ -193,15 +199,29 @@ static bool timed_out_on(const struct board *b, const struct job *j)
     return j->timeouts > 0 && str_eq(j->suspect, b->name);
 }
 
+bool schedule_has_board(const struct model *m, const struct job *j)
+{
+    for (const struct board *b = m->boards; b; b = b->hh.next)
+        if (offers(b, j) && !timed_out_on(b, j) && may_come_back(b))
+            return true;
+    return false;
+}
+
+/* Whether a job that board b has failed waits for board o. */
+static bool waits_for(const struct board *o, const struct board *b, const struct job *j)
+{
+    return o != b && present(o) && offers(o, j) && !timed_out_on(o, j) && !o->gone;
+}
+
 /* A board that failed it is avoided while there is another that could take it. */
 static bool avoided(const struct model *m, const struct board *b, const struct job *j)
 {
     if (timed_out_on(b, j))
-        return schedule_elsewhere(m, j, b->name, 0);
+        return true;
     if (!str_eq(j->avoid, b->name))
         return false;
     for (const struct board *o = m->boards; o; o = o->hh.next)
-        if (o != b && present(o) && offers(o, j) && !timed_out_on(o, j))
+        if (waits_for(o, b, j))
             return true;
     return false;
 }
@@ -400,6 +420,19 @@ static void place_all(struct model *m)
     m->looked_past.n = 0;
 }
 
+/* What is to go to another board, or to one with more memory, waits for no board that is gone: without another one it has
+ * failed. */
+static void end_vain_waits(struct model *m)
+{
+    for (struct queue *q = m->queues; q; q = q->hh.next) {
+        if (!q->heap.n || (!q->demand.timed_out && !q->demand.memory_above) ||
+            schedule_has_board(m, q->heap.items[0]))
+            continue;
+        while (q->heap.n)
+            job_nowhere(m, q->heap.items[0]);
+    }
+}
+
 static bool anybody_asks(const struct model *m)
 {
     for (const struct board *b = m->boards; b; b = b->hh.next)
@@ -422,6 +455,7 @@ static void begin_round(struct model *m)
 
 void schedule_run(struct model *m)
 {
+    end_vain_waits(m);
     if (queue_length(m) && anybody_asks(m)) {
         rank_anew(m);
         begin_round(m);
@@ -434,6 +468,47 @@ void schedule_run(struct model *m)
 }
 
 /* ---- why it waits ---- */
+
+/* When the last of the boards that the job waits for, all of which take nothing now, is not waited for any more; 0: one of
+ * them takes work, or there is none. */
+static int64_t waits_until(const struct model *m, const struct job *j, const struct board *avoid)
+{
+    int64_t until = 0;
+    for (const struct board *o = m->boards; o; o = o->hh.next) {
+        bool waits = avoid ? waits_for(o, avoid, j)
+                           : offers(o, j) && !timed_out_on(o, j) && may_come_back(o);
+        if (waits && !o->away_clock)
+            return 0;
+        if (waits && board_gone_clock(o) > until)
+            until = board_gone_clock(o);
+    }
+    return until;
+}
+
+/* A moment of the farm's clock, as a person's clock shows it. */
+static void format_moment(const struct model *m, int64_t clock, char text[32])
+{
+    time_t t = (time_t)((m->wall + model_clock_due(m, clock) - m->mono) / 1000);
+    struct tm tm = {0};
+    gmtime_r(&t, &tm);
+    strftime(text, 32, "%Y-%m-%d %H:%M UTC", &tm);
+}
+
+/* What becomes of it, and when, if no board takes it. */
+static void add_end(struct model *m, const struct job *j, struct strbuf *text)
+{
+    char when[32];
+    bool fails = j->timeouts > 0 || j->memory_above;
+    const struct board *avoid = !fails && j->avoid ? board_find(m, j->avoid) : NULL;
+    int64_t until = fails || avoid ? waits_until(m, j, avoid) : 0;
+    if (!until)
+        return;
+    format_moment(m, until, when);
+    if (fails)
+        strbuf_addf(text, "; it has failed if no other board takes it by %s", when);
+    else if (offers(avoid, j))
+        strbuf_addf(text, "; board %s gets it again if no other takes it by %s", avoid->name, when);
+}
 
 void schedule_why(struct model *m, const struct job *j, struct reason *ret)
 {
@@ -459,6 +534,8 @@ void schedule_why(struct model *m, const struct job *j, struct reason *ret)
                                                   : "is busy";
         strbuf_addf(&busy, "%sboard %s %s", busy.n ? ", " : "", b->name, why ? why : free);
     }
+    if (busy.n)
+        add_end(m, j, &busy);
     if (busy.n)
         reason_set(ret, REASON_BOARDS_BUSY, "%s", strbuf_str(&busy));
     else if (too_old)

@@ -16,7 +16,10 @@ void schedule_demand_changed(struct model *m, struct job *j);
 void schedule_run(struct model *m);
 /* Whether some board that is there could run the job, were it free. */
 bool schedule_can_run(const struct model *m, const struct job *j);
-/* Whether the farm has a board other than `than` that could run the job, with more than `memory_above` bytes. */
+/* Whether some board that is there, or may come back (see board_gone_clock), could run the job, which may have timed out on
+ * one. */
+bool schedule_has_board(const struct model *m, const struct job *j);
+/* The same of boards other than `than` and with more than `memory_above` bytes, wherever it timed out. */
 bool schedule_elsewhere(const struct model *m, const struct job *j, const char *than,
                         int64_t memory_above);
 /* Why a wanted job waits. */

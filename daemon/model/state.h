@@ -476,6 +476,8 @@ struct board {
     char *boot;   /* of its last session; another one ends a quarantine */
     int64_t joined_at, seen_at;
     int64_t speed; /* against ESTIMATE_SPEED; 0: nothing known */
+    int64_t
+        away_clock; /* since when it takes nothing, by the farm's clock; 0: it does, or has never been there */
     /* live */
     char *session;
     bool native[PLATFORM_COUNT], emulated[PLATFORM_COUNT];
@@ -490,6 +492,8 @@ struct board {
     VEC(int64_t) idle_in;     /* milliseconds until each slot is free, ascending; see schedule.c */
     double load, temperature; /* NAN: none known */
     bool draining;
+    bool
+        gone; /* it has taken nothing for so long that nothing waits for it: see board_gone_clock */
     strvec unknown; /* leases that it holds and should not: told with the next answer */
     uint64_t poll;  /* request token of its open long poll; 0: none */
     int64_t poll_due, due;

@@ -23,6 +23,7 @@
     X(FAILED, "builds failed")                                                                     \
     X(JOBS_SHARED, "jobs that several builds want")                                                \
     X(POISON, "jobs failed as poison")                                                             \
+    X(NOWHERE, "jobs failed for want of another board")                                            \
     X(MEMORY, "attempts failed for memory")                                                        \
     X(TIMEOUTS, "attempts timed out")                                                              \
     X(REJECTED, "attempts rejected")                                                               \

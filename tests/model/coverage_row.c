@@ -92,6 +92,8 @@ void coverage_row(const struct change *old, const struct change *now)
     case TABLE_JOB:
         if (str_eq(row_text(now, "kind"), "poison"))
             became(old, now, "failed", COVERED_POISON);
+        if (strstr(row_text(now, "reason"), "no other board takes it"))
+            became(old, now, "failed", COVERED_NOWHERE);
         return;
     case TABLE_PUBLICATION:
         became(old, now, "verified", COVERED_PUBLICATIONS);

@@ -2,6 +2,8 @@
  * checker. The dear ones are in invariants_dear.c. */
 #include "common/digest.h"
 #include "common/oci.h"
+#include "daemon/model/queue.h"
+#include "daemon/model/schedule.h"
 #include "tests/model/check_int.h"
 
 #include <inttypes.h>
@@ -686,11 +688,24 @@ void check_committed(struct sim *s, const struct change *row)
     (void)row;
 }
 
+/* What is to go to another board, or to one with more memory, waits for one that takes work or may do so again. */
+static void inv11_waits_end(struct sim *s)
+{
+    for (const struct queue *q = s->m->queues; q; q = q->hh.next)
+        VEC_FOREACH (&q->heap, it) {
+            const struct job *j = *it;
+            if ((j->timeouts > 0 || j->memory_above) && !schedule_has_board(s->m, j))
+                sim_fail(s, __func__, "%s for %s waits for a board, and there is none to wait for",
+                         j->track, j->platform_name);
+        }
+}
+
 void check_pass(struct sim *s)
 {
     check_new_jobs(s);
     check_woken(s);
     inv06_one_epoch(s);
     inv07_leases_end(s);
+    inv11_waits_end(s);
     forget_causes(s->check);
 }

@@ -240,9 +240,32 @@ static void dies(struct sim *s, const struct step *st)
     }
 }
 
+static bool go_on_so_far(struct sim *s, bool jobs);
+
+/* A job of the board has to go elsewhere, and all others lose power for more than a day. */
+static void others_vanish(struct sim *s, const struct step *st)
+{
+    unsigned at = st->a % s->spec.n_boards;
+    struct board_sim *b = &s->board[at];
+    if (s->spec.n_boards < 2 || !b->running.n || b->net != NET_OK || (s->stalled && s->busy))
+        return;
+    sim_say(s, "all boards but %s lose power for long", b->name);
+    for (unsigned i = 0; i < s->spec.n_boards; i++)
+        if (i != at)
+            board_down(s, i);
+    job_ends(s, at, 0, st->c % 2 ? END_MEMORY : END_TIMEOUT);
+    for (unsigned n = 0; n < 3; n++)
+        go_on_so_far(s, false);
+    sim_advance(s, 25 * 3600000);
+}
+
 static void network(struct sim *s, const struct step *st)
 {
     static const char *const texts[] = {"works", "is slow", "is cut"};
+    if (st->b % 8 == 4) {
+        others_vanish(s, st);
+        return;
+    }
     struct board_sim *b = &s->board[st->a % s->spec.n_boards];
     b->mute = st->b % 8 == 7;
     if (b->mute) {
@@ -326,6 +349,8 @@ static void wait(struct sim *s, const struct step *st)
 {
     static const int64_t times[] = {100, 2000, 6000, 20000, 20000, 60000, 100000, 400000};
     int64_t ms = st->a % 64 == 0 ? 3700000 : times[st->a / 64 % 8];
+    ms = st->a % 1024 == 1 ? 25 * 3600000
+                           : ms; /* nothing waits for a board that is away for so long */
     sim_say(s, "%lld s go by", (long long)ms / 1000);
     sim_pass(s);
     sim_advance(s, ms);

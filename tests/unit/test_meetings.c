@@ -555,7 +555,8 @@ static void test_a_timeout_goes_elsewhere_whatever_fails_between(void **state)
     world_done(&w);
 }
 
-/* Where the other one has not the memory either, there is no elsewhere any more: the last try is on the first. */
+/* Where the other one has not the memory either, there is no elsewhere any more: it has failed, and after the delay it
+ * goes to the first again. */
 static void test_a_timeout_and_want_of_memory_do_not_wait_for_ever(void **state)
 {
     struct world w;
@@ -569,8 +570,11 @@ static void test_a_timeout_and_want_of_memory_do_not_wait_for_ever(void **state)
     one->memory = 4 * GIB; /* world_poll's sessions have less */
     world_end(&w);
     world_break(&w, "two", "base", WIRE_FAILURE_MEMORY);
+    world_is(&w, BASE, "failed", "job-failed");
+    world_says(&w, BASE, "memory: it broke; tried again after 1 h");
+    world_wait(&w, HOUR);
     world_is(&w, BASE, "building", "boards-busy");
-    world_says(&w, BASE, "board one is busy");
+    world_says(&w, BASE, "board one is offline");
     world_done(&w);
 }
 

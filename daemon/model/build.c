@@ -92,8 +92,12 @@ bool build_past_first_tag(const struct model *m, const struct build *b)
 
 void build_give_up(struct model *m, struct build *b, enum reason_code code, const char *text)
 {
+    const struct publication *p = b->publication ? publication_find(m, b->publication) : NULL;
     if (build_past_first_tag(m, b))
         build_end(m, b, BUILD_PUBLISHED, REASON_PUBLISHED, "%s", "");
+    else if (p && p->state < PUBLICATION_TAGS)
+        build_end(m, b, BUILD_SUPERSEDED, code, "%s; its publication, generation %lld, goes on",
+                  text, (long long)p->generation);
     else
         build_end(m, b, BUILD_SUPERSEDED, code, "%s", text);
 }

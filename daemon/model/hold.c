@@ -165,6 +165,8 @@ int command_release(struct model *m, struct track *t, const struct command *c,
     publication_reconsider(m, t->image->repository);
     if (still)
         answer_set(a, true, "%s is released, but %s: %s", t->id, h.text, remedy);
+    else if (t->stopped)
+        answer_set(a, true, "%s is released, but is not built: %s", t->id, t->reason.text);
     else
         answer_set(a, true, "%s is released: its newest build is published", t->id);
     return 0;

@@ -1,0 +1,359 @@
+/* What an operator meets: cases that several rules of ARCHITECTURE.md's table decide together. */
+#include "common/digest.h"
+#include "daemon/model/objects.h"
+#include "tests/lib/model_commands.h"
+#include "tests/lib/model_steps.h"
+
+#include <errno.h>
+
+#define BASES "https://git.test/bases.git"
+#define BASE  "base@master"
+#define REPO  "r.test/osf/base"
+#define ARM64 "linux/arm64"
+
+static const char *const two_platforms[] = {"linux/amd64", ARM64, NULL};
+
+static struct farm_image *base_image(struct world *w)
+{
+    world_init(w);
+    return world_image(w, "base", BASES, WORLD_MASTER, "./mk");
+}
+
+static void start(struct world *w)
+{
+    world_start(w);
+    world_board(w, "one");
+}
+
+static void publish(struct world *w, const char *commit)
+{
+    world_push(w, BASES, commit, NULL);
+    world_settle(w, NULL);
+}
+
+static void one_image(struct world *w)
+{
+    base_image(w);
+    start(w);
+    publish(w, "b1");
+}
+
+/* `base` for two platforms, of which the second is optional where that is said; b1 is published. */
+static struct farm_image *two_of_them(struct world *w, bool optional)
+{
+    struct farm_image *image = base_image(w);
+    if (optional)
+        vec_push(&image->optional, PLATFORM_ARM64);
+    else
+        vec_push(&image->platforms, PLATFORM_ARM64);
+    w->platforms = two_platforms;
+    start(w);
+    publish(w, "b1");
+    return image;
+}
+
+/* Tags v1, v2, … with `latest`; `refs` are published. */
+static struct farm_image *by_version(struct world *w, const char *const *refs)
+{
+    struct farm_image *image = base_image(w);
+    str_replace(&image->ref, "refs/tags/v*");
+    str_replace(&image->tags.items[0], "$version");
+    strvec_add(&image->tags, "latest");
+    vec_push(&image->args, (struct farm_pair){xstrdup("V"), xstrdup("$version")});
+    image->history = FARM_HISTORY_ALL;
+    start(w);
+    world_see_all(w, BASES, "c", refs);
+    world_settle(w, NULL);
+    return image;
+}
+
+static size_t children(struct world *w)
+{
+    return tag_find(w->m, REPO, "latest")->shown->child.n;
+}
+
+/* What the board has to do for ARM64 fails, as often as it is tried; the rest succeeds. */
+static void arm64_fails(struct world *w)
+{
+    for (int i = 0; i < 3; i++) {
+        struct wire_poll_response got = world_poll(w, "one");
+        VEC_FOREACH (&got.leases, lease)
+            if (str_eq(lease->job.platform, ARM64))
+                world_fail(w, lease, WIRE_FAILURE_RECIPE);
+            else
+                world_succeed(w, lease, lease->job.key);
+        wire_poll_response_done(&got);
+        world_publish(w);
+    }
+}
+
+static enum job_state job_state(struct world *w, enum platform p)
+{
+    return track_find(w->m, BASE)->slots[p]->job->state;
+}
+
+/* What a build's row says of its end. */
+static const char *end_of_build(struct world *w, int64_t id)
+{
+    const struct table *t = table_of(TABLE_BUILD);
+    VEC_FOREACH (&w->rows, row)
+        for (size_t i = 0; row->table == TABLE_BUILD && row->cells[0].i == id && i < t->n_columns;
+             i++)
+            if (str_eq(t->columns[i].name, "end"))
+                return row->cells[i].s;
+    fail_msg("no such build");
+    return NULL;
+}
+
+/* ---- cancelling one platform ---- */
+
+static void test_cancelling_one_platform(void **state)
+{
+    for (int optional = 0; optional < 2; optional++) {
+        struct world w;
+        struct err err = ERR_INIT;
+        two_of_them(&w, optional);
+        world_push(&w, BASES, "b2", NULL);
+        world_begin(&w, 1);
+        assert_int_equal(
+            model_on_cancel_job(w.m, track_find(w.m, BASE)->slots[PLATFORM_ARM64]->key, &err), 0);
+        world_end(&w);
+        /* without a required one the other is of no use */
+        assert_int_equal(job_state(&w, PLATFORM_AMD64) == JOB_CANCELLED, !optional);
+        assert_int_equal(world_settle(&w, NULL), optional);
+        world_is(&w, BASE, optional ? "published" : "cancelled",
+                 optional ? "published" : "cancelled");
+        world_ask(&w, COMMAND_RETRY, BASE);
+        assert_int_equal(world_settle(&w, NULL), optional ? 1 : 2);
+        world_is(&w, BASE, "published", "published");
+        assert_int_equal(children(&w), 2);
+        world_done(&w);
+    }
+}
+
+/* ---- a publication that has not begun with its tags, and what comes then ---- */
+
+/* Newer inputs alone do not end it: what is built already is published, and then what they bring. */
+static void test_newer_inputs_let_a_publication_go_on(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_push(&w, BASES, "b2", NULL);
+    world_build(&w, "one", "base", "two");
+    world_retain(&w);
+    world_push(&w, BASES, "b3", NULL);
+    world_is(&w, BASE, "building", "boards-busy");
+    assert_string_equal(end_of_build(&w, 2),
+                        "newer inputs; its publication, generation 2, goes on");
+    world_publish(&w);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    world_settle(&w, NULL);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 3);
+    world_done(&w);
+}
+
+/* ---- promote ---- */
+
+/* In a freeze every track is held, and keeps its tags; but what is promoted takes what it would own. */
+static void test_promote_takes_latest_in_a_freeze(void **state)
+{
+    static const char *const two[] = {"refs/tags/v1", "refs/tags/v2", NULL};
+    struct world w;
+    by_version(&w, (const char *const[]){"refs/tags/v1", NULL});
+    world_ask(&w, COMMAND_FREEZE, NULL);
+    world_see_all(&w, BASES, "c", two);
+    world_settle(&w, NULL);
+    world_is(&w, "base@v2", "held", "frozen");
+    world_ask(&w, COMMAND_PROMOTE, "base@v2");
+    world_settle(&w, NULL);
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "2"));
+    int64_t latest = world_tag(&w, REPO, "latest");
+    world_ask(&w, COMMAND_THAW, NULL);
+    world_settle(&w, NULL);
+    assert_int_equal(world_tag(&w, REPO, "latest"), latest);
+    world_done(&w);
+}
+
+/* It is of a build that is finished; newer inputs before its publication is decided are held again. */
+static void test_promote_and_newer_inputs(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_ask(&w, COMMAND_HOLD, BASE);
+    world_push(&w, BASES, "b2", NULL);
+    struct command c = {.verb = COMMAND_PROMOTE, .track = BASE};
+    world_refused(&w, &c, -EBUSY, "base@master has no finished build to promote");
+    world_build(&w, "one", "base", "two");
+    world_do(&w, &c);
+    world_is(&w, BASE, "publishing", "retaining");
+    world_push(&w, BASES, "b3", NULL);
+    world_settle(&w, NULL);
+    world_is(&w, BASE, "held", "held");
+    assert_int_equal(world_tag(&w, REPO, "latest"), 1);
+    world_done(&w);
+}
+
+/* ---- returns, and what has stopped or is retired ---- */
+
+static void test_a_return_to_an_index_with_a_retired_platform(void **state)
+{
+    struct world w;
+    two_of_them(&w, false);
+    struct command c = {.verb = COMMAND_RETIRE, .track = BASE, .platform = ARM64};
+    world_do(&w, &c);
+    world_settle(&w, NULL);
+    assert_int_equal(children(&w), 1);
+    world_ask(&w, COMMAND_ROLLBACK, BASE);
+    world_settle(&w, NULL);
+    assert_int_equal(children(&w), 2);
+    world_ask(&w, COMMAND_RELEASE, BASE);
+    world_settle(&w, NULL);
+    assert_int_equal(children(&w), 1);
+    world_done(&w);
+}
+
+/* There is no newest build that could be published: it stays where it was put. */
+static void test_a_deleted_track_that_is_released_stays(void **state)
+{
+    struct world w;
+    one_image(&w);
+    publish(&w, "b2");
+    for (int i = 0; i < 2; i++)
+        world_see(&w, BASES, "refs/heads/another", "b2");
+    world_ask(&w, COMMAND_ROLLBACK, BASE);
+    world_settle(&w, NULL);
+    int64_t back = world_tag(&w, REPO, "latest");
+    assert_int_equal(back, 3);
+    struct err err = ERR_INIT;
+    struct command_answer a = {0};
+    world_begin(&w, 1);
+    assert_int_equal(
+        model_on_command(w.m, &(struct command){.verb = COMMAND_RELEASE, .track = BASE}, &a, &err),
+        0);
+    world_end(&w);
+    assert_string_equal(a.text, "base@master is released, but is not built: refs/heads/master is "
+                                "gone upstream; its tags stay");
+    command_answer_done(&a);
+    world_settle(&w, NULL);
+    world_is(&w, BASE, "deleted", "ref-deleted");
+    assert_int_equal(world_tag(&w, REPO, "latest"), back);
+    world_done(&w);
+}
+
+/* Its tags go to the one below it, which sleeps on: it is not built when its inputs change. */
+static void test_what_is_retired_wakes_no_older_version(void **state)
+{
+    static const char *const both[] = {"refs/tags/v1.1", "refs/tags/v1.2", NULL};
+    struct world w;
+    struct farm_image *image = by_version(&w, (const char *const[]){"refs/tags/v1.1", NULL});
+    image->maintain = FARM_MAINTAIN_MAJOR;
+    world_reload(&w);
+    world_see_all(&w, BASES, "c", both);
+    world_settle(&w, NULL);
+    world_is(&w, "base@v1.1", "dormant", "dormant");
+    world_ask(&w, COMMAND_RETIRE, "base@v1.2");
+    assert_int_equal(world_settle(&w, NULL), 0);
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "1.1"));
+    str_replace(&image->args.items[0].value, "another $version");
+    world_reload(&w);
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_is(&w, "base@v1.1", "dormant", "dormant");
+    world_ask(&w, COMMAND_WAKE, "base@v1.1");
+    assert_int_equal(world_settle(&w, NULL), 1);
+    world_done(&w);
+}
+
+/* ---- platforms ---- */
+
+/* The folder ARM64 is gone in b2. */
+static void folder_goes(struct world *w)
+{
+    while (world_asked(w, EFFECT_INSPECT)) {
+        struct effect e = world_take(w, EFFECT_INSPECT);
+        bool gone = str_eq(e.path, "arm64");
+        char id[DIGEST_SIZE];
+        digest_of(e.commit, strlen(e.commit), id);
+        world_begin(w, 1);
+        model_on_context(
+            w->m, e.source, e.commit, e.path, e.dockerfile,
+            &(struct context_facts){.exists = !gone, .id = gone ? NULL : id, .time = 1600000000});
+        world_end(w);
+        effect_done(&e);
+    }
+}
+
+/* A required one that goes blocks, until farm.yaml names it no more; an optional one is in nobody's way. Either keeps its
+ * last child. */
+static void test_a_folder_that_goes(void **state)
+{
+    for (int optional = 0; optional < 2; optional++) {
+        struct world w;
+        struct farm_image *image = base_image(&w);
+        str_replace(&image->context, "$arch");
+        platformvec *list = optional ? &image->optional : &image->platforms;
+        vec_push(list, PLATFORM_ARM64);
+        w.platforms = two_platforms;
+        start(&w);
+        world_see(&w, BASES, WORLD_MASTER, "b1");
+        world_settle(&w, NULL);
+        assert_int_equal(children(&w), 2);
+        world_see(&w, BASES, WORLD_MASTER, "b2");
+        folder_goes(&w);
+        world_is(&w, BASE, optional ? "building" : "blocked",
+                 optional ? "running" : "context-gone");
+        list->n--;
+        world_reload(&w);
+        folder_goes(&w);
+        world_settle(&w, NULL);
+        world_is(&w, BASE, "published", "published");
+        assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+        assert_int_equal(children(&w), 2);
+        world_done(&w);
+    }
+}
+
+/* A required platform that is new and fails is in nobody's way: its cell says so, and the build has ended by then. */
+static void test_a_new_required_platform_that_fails(void **state)
+{
+    struct world w;
+    struct farm_image *image = base_image(&w);
+    w.platforms = two_platforms;
+    start(&w);
+    publish(&w, "b1");
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    world_reload(&w);
+    arm64_fails(&w);
+    world_is(&w, BASE, "published", "published");
+    assert_int_equal(track_find(w.m, BASE)->current->state, BUILD_UNCHANGED);
+    json_t *view = view_track(w.m, BASE);
+    const json_t *cell = json_array_get(json_object_get(view, "cells"), 1);
+    assert_string_equal(json_string_value(json_object_get(json_object_get(cell, "reason"), "code")),
+                        "job-failed");
+    json_decref(view);
+    world_push(&w, BASES, "b2", NULL);
+    arm64_fails(&w);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    world_ask(&w, COMMAND_RETRY, BASE);
+    world_settle(&w, NULL);
+    assert_int_equal(children(&w), 2);
+    world_push(&w, BASES, "b3", NULL);
+    arm64_fails(&w); /* now it gates */
+    world_is(&w, BASE, "failed", "job-failed");
+    world_done(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cancelling_one_platform),
+        cmocka_unit_test(test_newer_inputs_let_a_publication_go_on),
+        cmocka_unit_test(test_promote_takes_latest_in_a_freeze),
+        cmocka_unit_test(test_promote_and_newer_inputs),
+        cmocka_unit_test(test_a_return_to_an_index_with_a_retired_platform),
+        cmocka_unit_test(test_a_deleted_track_that_is_released_stays),
+        cmocka_unit_test(test_what_is_retired_wakes_no_older_version),
+        cmocka_unit_test(test_a_folder_that_goes),
+        cmocka_unit_test(test_a_new_required_platform_that_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

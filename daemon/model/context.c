@@ -110,10 +110,8 @@ static void epoch_first_seen(struct model *m, const struct context *c)
 
 static void plan_dependents(struct model *m, const struct context *c)
 {
-    for (const struct ref *r = source_get(m, c->source)->refs; r; r = r->hh.next)
-        if (str_eq(r->commit, c->commit))
-            VEC_FOREACH (&r->tracks, t)
-                model_plan_later(m, *t);
+    for (const struct slot *s = c->readers; s; s = s->reader_after)
+        model_plan_later(m, s->t);
 }
 
 void model_on_context(struct model *m, const char *source, const char *commit, const char *path,
@@ -181,18 +179,6 @@ const char *model_context_commit(const struct model *m, const char *source, cons
     return NULL;
 }
 
-/* A ref by which a track wants a context that could not be read, or NULL: its commit was left behind, and to ask
- * upstream for it again and again would be for nobody. */
-static const char *wanted_by(struct model *m, const struct context *c)
-{
-    for (const struct ref *r = source_get(m, c->source)->refs; r; r = r->hh.next)
-        if (!r->deleted && str_eq(r->commit, c->commit))
-            VEC_FOREACH (&r->tracks, t)
-                if (!(*t)->dormant)
-                    return r->name;
-    return NULL;
-}
-
 void context_timer(struct model *m)
 {
     size_t kept = 0;
@@ -206,9 +192,9 @@ void context_timer(struct model *m)
             continue;
         }
         c->retry_due = 0;
-        const char *ref = wanted_by(m, c);
-        if (ref)
-            ask(m, c, ref);
+        /* one that was left behind is asked for again and again for nobody */
+        if (c->readers)
+            ask(m, c, c->readers->t->ref_name);
     }
     m->unread.n = kept;
 }

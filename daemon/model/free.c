@@ -76,7 +76,6 @@ static void track_extra(struct track *t)
     vec_free(&t->shared);
     vec_free(&t->bases);
     vec_free(&t->outside);
-    vec_free(&t->waiters);
 }
 
 static void job_extra(struct job *j)

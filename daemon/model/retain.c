@@ -109,6 +109,7 @@ void retain_done(struct model *m)
         free(p);
     }
     vec_free(&m->unkept);
+    vec_free(&m->unkept_later);
 }
 
 /* ---- places ---- */
@@ -271,37 +272,86 @@ static bool pending(const struct retention *r)
     return r->wanted && !str_eq(r->wanted, r->digest);
 }
 
-static void ask_some(struct model *m)
+/* ---- the queue: what can be asked for now, the first first, and beside it what waits for its time or its registry ---- */
+
+static void enqueue(struct model *m, struct retention *r)
+{
+    if (r->queued || !pending(r))
+        return;
+    r->queued = true;
+    vec_push(&m->unkept, r);
+}
+
+static struct retention *dequeue(struct model *m)
+{
+    if (m->unkept_next == m->unkept.n) {
+        m->unkept.n = m->unkept_next = 0;
+        return NULL;
+    }
+    struct retention *r = m->unkept.items[m->unkept_next++];
+    if (m->unkept_next > m->unkept.n / 2) { /* each is moved once, on the whole */
+        m->unkept.n -= m->unkept_next;
+        memmove(m->unkept.items, m->unkept.items + m->unkept_next,
+                m->unkept.n * sizeof(*m->unkept.items));
+        m->unkept_next = 0;
+    }
+    return r;
+}
+
+static bool may_ask(const struct model *m, const struct retention *r)
+{
+    return r->retry_due <= m->mono && model_knows_registry(m, r->repository);
+}
+
+/* Those whose time has come, and whose registry is known. */
+static void take_due(struct model *m)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < m->unkept.n; i++) {
-        struct retention *r = m->unkept.items[i];
-        if (!pending(r) || publication_does(m, r)) {
-            r->queued = false;
+    for (size_t i = 0; i < m->unkept_later.n; i++) {
+        struct retention *r = m->unkept_later.items[i];
+        if (may_ask(m, r)) {
+            vec_push(&m->unkept, r);
             continue;
         }
-        m->unkept.items[kept++] = r;
+        m->unkept_later.items[kept++] = r;
         if (r->retry_due > m->mono)
             model_timer(m, r->retry_due);
-        else if (!r->asked && m->retaining < AT_A_TIME && model_knows_registry(m, r->repository))
-            ask(m, r);
     }
-    m->unkept.n = kept;
+    m->unkept_later.n = kept;
+}
+
+/* One that is asked for is queued again when that is answered. */
+static void ask_some(struct model *m)
+{
+    struct retention *r;
+    while (m->retaining < AT_A_TIME && (r = dequeue(m))) {
+        r->queued = false;
+        if (!pending(r) || r->asked || publication_does(m, r))
+            continue;
+        if (may_ask(m, r)) {
+            ask(m, r);
+            continue;
+        }
+        r->queued = true;
+        vec_push(&m->unkept_later, r);
+        if (r->retry_due > m->mono)
+            model_timer(m, r->retry_due);
+    }
 }
 
 static void want(struct model *m, struct retention *r, const char *digest)
 {
-    if (!str_eq(r->wanted, digest)) {
+    bool other = !str_eq(r->wanted, digest);
+    if (other) {
         str_replace(&r->wanted, digest);
         r->failures = r->retry_due = 0;
         r->missed = false;
         str_replace(&r->error, NULL);
         model_touch(m, r);
     }
-    if (r->queued || !pending(r))
-        return;
-    r->queued = true;
-    vec_push(&m->unkept, r);
+    if (other && r->queued)
+        take_due(m); /* what it waited for is over */
+    enqueue(m, r);
     ask_some(m);
 }
 
@@ -410,21 +460,20 @@ void retain_start(struct model *m)
     for (struct retention *r = m->places; r; r = r->hh.next) {
         if (!r->wanted || pending(r))
             not_free_yet(m, r);
-        if (!pending(r))
-            continue;
-        r->queued = true;
-        vec_push(&m->unkept, r);
+        enqueue(m, r);
     }
     ask_some(m);
 }
 
 void retain_apply_farm(struct model *m)
 {
+    take_due(m);
     ask_some(m);
 }
 
 void retain_timer(struct model *m)
 {
+    take_due(m);
     ask_some(m);
 }
 
@@ -439,6 +488,7 @@ static struct retention *answered(struct model *m, const char *repository, const
         return NULL;
     r->asked = false;
     m->retaining--;
+    enqueue(m, r); /* unless this answer is what it wants */
     return str_eq(r->wanted, digest) ? r : NULL;
 }
 

@@ -55,9 +55,29 @@ void slot_set_job(struct model *m, struct slot *s, struct job *j)
     s->job = j;
 }
 
+/* Takes the slot from the list of one context's readers to that of another's; NULL: of none. */
+static void set_context(struct slot *s, struct context *c)
+{
+    if (s->context == c)
+        return;
+    if (s->context)
+        *(s->reader_before ? &s->reader_before->reader_after : &s->context->readers) =
+            s->reader_after;
+    if (s->reader_after)
+        s->reader_after->reader_before = s->reader_before;
+    s->reader_before = NULL;
+    s->reader_after = c ? c->readers : NULL;
+    if (s->reader_after)
+        s->reader_after->reader_before = s;
+    if (c)
+        c->readers = s;
+    s->context = c;
+}
+
 void slot_forget(struct model *m, struct slot *s)
 {
-    s->context = s->parsed = NULL;
+    set_context(s, NULL);
+    s->parsed = NULL;
     slot_set_job(m, s, NULL);
     pins_done(s);
     str_replace(&s->key, NULL);
@@ -109,7 +129,8 @@ static struct context *find_context(struct model *m, struct slot *s, struct cont
              : context_get(m, t->image->source, t->ref_name, t->ref->commit, path, dockerfile);
     if (c != s->context)
         slot_forget(m, s);
-    return s->context = c;
+    set_context(s, c);
+    return c;
 }
 
 static bool evaluate_context(struct model *m, struct slot *s, const struct recipe_reader *reader)

@@ -82,6 +82,7 @@ struct context {
     int mark;                /* of the last copy that took it */
     char *dockerfile_digest; /* of dockerfile_text; NULL: not asked for yet */
     struct epoch *epoch;     /* weak; NULL: not asked for yet */
+    struct slot *readers;    /* the first of the slots that want it now */
     char *hash_key;
     UT_hash_handle hh;
 };
@@ -168,10 +169,11 @@ struct slot {
     bool optional;
     enum slot_state state;
     struct reason reason;
-    struct context *context; /* kept while the ref names its commit */
-    VEC(struct pin) pins;    /* of the references; what each means is looked up in each plan */
-    struct context *parsed;  /* whose Dockerfile the references are of */
-    char *last_from;         /* the last stage's FROM, normalised */
+    struct context *context; /* kept while the ref names its commit; set by set_context */
+    struct slot *reader_before, *reader_after; /* in the context's list */
+    VEC(struct pin) pins;   /* of the references; what each means is looked up in each plan */
+    struct context *parsed; /* whose Dockerfile the references are of */
+    char *last_from;        /* the last stage's FROM, normalised */
     char *parse_error;
     int buildah;           /* the oldest that builds it: 1041 is 1.41; 0: every one does */
     char *buildah_for;     /* the line that wants it, and what is there; NULL: none does */
@@ -238,12 +240,14 @@ struct track {
     int64_t chain_ms;           /* of the longest chain that begins with it: see estimate.c */
     int64_t chain_stamp;        /* as of when */
     int mark;                   /* of the last depth-first walk that met it */
-    VEC(struct track *) waiters; /* that wait for it: see wait.c */
-    bool under_way;              /* see track_under_way; as of its last plan */
-    bool stopped;                /* deleted, dormant, retired, …; as of its last plan */
-    int64_t dozed; /* the plan_run in which it last fell asleep for want of dependents */
-    bool in_woken; /* in the model's list of those that are AWAKE_NEEDED */
-    bool unread;   /* files of it are being read; as of its last plan */
+    struct track *waiters;      /* the first of those that wait for it: see wait.c */
+    struct track *waits_for;    /* in whose list it is; NULL: in none */
+    struct track *waiter_before, *waiter_after;
+    bool under_way; /* see track_under_way; as of its last plan */
+    bool stopped;   /* deleted, dormant, retired, …; as of its last plan */
+    int64_t dozed;  /* the plan_run in which it last fell asleep for want of dependents */
+    bool in_woken;  /* in the model's list of those that are AWAKE_NEEDED */
+    bool unread;    /* files of it are being read; as of its last plan */
     UT_hash_handle hh;
 };
 
@@ -549,16 +553,18 @@ struct model {
     jobvec
         loaded_waiting; /* until the start is done: jobs that were loaded wanted or with a delay */
     jobvec backing_off; /* wanted and failed jobs that wait for their time */
-    VEC(struct slot *) behind;        /* slots that wait for their deadline */
-    VEC(struct retention *) unkept;   /* places that do not name yet what they should */
-    bool auditing;                    /* an EFFECT_AUDIT is under way */
-    int64_t audit_next;               /* no audit is due before */
-    int retaining;                    /* EFFECT_RETAINs under way */
-    int64_t plans;                    /* how often plan_run ran */
-    VEC(struct track *) woken;        /* those that are AWAKE_NEEDED are all in it */
-    int unread_tracks;                /* tracks whose files are being read */
-    VEC(struct context *) unread;     /* contexts to ask for again when their time comes */
-    bool dispatch;                    /* a board or a job changed: try to place jobs */
+    VEC(struct slot *) behind;            /* slots that wait for their deadline */
+    VEC(struct retention *) unkept;       /* places that do not name yet what they should */
+    size_t unkept_next;                   /* the first of them */
+    VEC(struct retention *) unkept_later; /* more of them: whose time has not come */
+    bool auditing;                        /* an EFFECT_AUDIT is under way */
+    int64_t audit_next;                   /* no audit is due before */
+    int retaining;                        /* EFFECT_RETAINs under way */
+    int64_t plans;                        /* how often plan_run ran */
+    VEC(struct track *) woken;            /* those that are AWAKE_NEEDED are all in it */
+    int unread_tracks;                    /* tracks whose files are being read */
+    VEC(struct context *) unread;         /* contexts to ask for again when their time comes */
+    bool dispatch;                        /* a board or a job changed: try to place jobs */
     int64_t ranked, ranked_at;        /* estimate_stamp and time of the last ranking of `queues` */
     int64_t work_sum[PLATFORM_COUNT]; /* of the slots whose work is known, and how many they are */
     int64_t work_slots[PLATFORM_COUNT];

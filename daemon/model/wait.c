@@ -50,19 +50,37 @@ struct track *wait_queued_ancestor(struct model *m, struct track *t)
     return find_above(m, t, is_queued);
 }
 
+static void wait_for_none(struct track *t)
+{
+    if (!t->waits_for)
+        return;
+    *(t->waiter_before ? &t->waiter_before->waiter_after : &t->waits_for->waiters) =
+        t->waiter_after;
+    if (t->waiter_after)
+        t->waiter_after->waiter_before = t->waiter_before;
+    t->waits_for = t->waiter_before = t->waiter_after = NULL;
+}
+
+/* One ancestor at a time: when it is under way no more, the next is looked for. */
 static void wait_for(struct track *t, struct track *ancestor)
 {
-    VEC_FOREACH (&ancestor->waiters, w)
-        if (*w == t)
-            return;
-    vec_push(&ancestor->waiters, t);
+    if (t->waits_for == ancestor)
+        return;
+    wait_for_none(t);
+    t->waits_for = ancestor;
+    t->waiter_after = ancestor->waiters;
+    if (ancestor->waiters)
+        ancestor->waiters->waiter_before = t;
+    ancestor->waiters = t;
 }
 
 void wait_over(struct model *m, struct track *ancestor)
 {
-    VEC_FOREACH (&ancestor->waiters, w)
-        model_plan_later(m, *w);
-    ancestor->waiters.n = 0;
+    while (ancestor->waiters) {
+        struct track *t = ancestor->waiters;
+        wait_for_none(t);
+        model_plan_later(m, t);
+    }
 }
 
 void wait_forget(struct model *m, struct track *t)
@@ -71,6 +89,7 @@ void wait_forget(struct model *m, struct track *t)
         model_touch(m, t);
     t->wait_clock = -1;
     t->wait_due = 0;
+    wait_for_none(t);
 }
 
 bool wait_for_ancestor(struct model *m, struct track *t, bool needs_work)

@@ -242,7 +242,7 @@ static bool place_pending(const struct model *m, const struct effect *e)
     cleanup_free char *key = xasprintf("%s:%s", e->repository, e->tags.items[0].tag);
     const struct retention *r = NULL;
     HASH_FIND_STR(m->places, key, r);
-    return r && r->queued && str_eq(r->wanted, e->digest);
+    return r && (r->queued || r->asked) && str_eq(r->wanted, e->digest);
 }
 
 /* What a start derives is what is under way here, or waits to be tried again. */

@@ -145,6 +145,13 @@ static void take_off(struct model *m, struct track *t)
     model_touch(m, t);
 }
 
+/* It has stopped, or what it built last came to nothing. */
+static bool nothing_to_publish(const struct track *t)
+{
+    return t->stopped || t->state == TRACK_BLOCKED || t->state == TRACK_FAILED ||
+           t->state == TRACK_CANCELLED;
+}
+
 int command_release(struct model *m, struct track *t, const struct command *c,
                     struct command_answer *a, struct err *err)
 {
@@ -165,8 +172,9 @@ int command_release(struct model *m, struct track *t, const struct command *c,
     publication_reconsider(m, t->image->repository);
     if (still)
         answer_set(a, true, "%s is released, but %s: %s", t->id, h.text, remedy);
-    else if (t->stopped)
-        answer_set(a, true, "%s is released, but is not built: %s", t->id, t->reason.text);
+    else if (nothing_to_publish(t))
+        answer_set(a, true, "%s is released, but is %s: %s", t->id, track_state_names[t->state],
+                   t->reason.text);
     else
         answer_set(a, true, "%s is released: its newest build is published", t->id);
     return 0;

@@ -212,6 +212,38 @@ static void test_a_return_to_an_index_with_a_retired_platform(void **state)
     world_done(&w);
 }
 
+static void release_says(struct world *w, const char *text)
+{
+    struct err err = ERR_INIT;
+    struct command_answer a = {0};
+    const struct command c = {.verb = COMMAND_RELEASE, .track = BASE};
+    world_begin(w, 1);
+    assert_int_equal(model_on_command(w->m, &c, &a, &err), 0);
+    world_end(w);
+    assert_string_equal(a.text, text);
+    command_answer_done(&a);
+}
+
+/* What was held is cancelled: it is not what waits for the release. */
+static void test_a_held_build_that_is_cancelled(void **state)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    one_image(&w);
+    world_ask(&w, COMMAND_HOLD, BASE);
+    publish(&w, "b2");
+    world_begin(&w, 1);
+    assert_int_equal(model_on_cancel_build(w.m, track_find(w.m, BASE)->build, &err), 0);
+    world_end(&w);
+    release_says(&w, "base@master is released, but is cancelled: by request");
+    assert_int_equal(world_settle(&w, NULL), 0);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 1);
+    world_ask(&w, COMMAND_RETRY, BASE);
+    assert_int_equal(world_settle(&w, NULL), 0); /* it is built already */
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    world_done(&w);
+}
+
 /* There is no newest build that could be published: it stays where it was put. */
 static void test_a_deleted_track_that_is_released_stays(void **state)
 {
@@ -224,16 +256,8 @@ static void test_a_deleted_track_that_is_released_stays(void **state)
     world_settle(&w, NULL);
     int64_t back = world_tag(&w, REPO, "latest");
     assert_int_equal(back, 3);
-    struct err err = ERR_INIT;
-    struct command_answer a = {0};
-    world_begin(&w, 1);
-    assert_int_equal(
-        model_on_command(w.m, &(struct command){.verb = COMMAND_RELEASE, .track = BASE}, &a, &err),
-        0);
-    world_end(&w);
-    assert_string_equal(a.text, "base@master is released, but is not built: refs/heads/master is "
-                                "gone upstream; its tags stay");
-    command_answer_done(&a);
+    release_says(&w, "base@master is released, but is deleted: refs/heads/master is gone upstream; "
+                     "its tags stay");
     world_settle(&w, NULL);
     world_is(&w, BASE, "deleted", "ref-deleted");
     assert_int_equal(world_tag(&w, REPO, "latest"), back);
@@ -260,6 +284,93 @@ static void test_what_is_retired_wakes_no_older_version(void **state)
     world_is(&w, "base@v1.1", "dormant", "dormant");
     world_ask(&w, COMMAND_WAKE, "base@v1.1");
     assert_int_equal(world_settle(&w, NULL), 1);
+    world_done(&w);
+}
+
+/* ---- a tag that somebody deleted, and no `enforce` ---- */
+
+/* The one lease, with the content that is published already. */
+static void build_the_same(struct world *w)
+{
+    struct wire_poll_response got;
+    const struct wire_lease *lease = world_lease(w, "one", "base", &got);
+    cleanup_free char *content = xstrdup(track_find(w->m, BASE)->last->child.items[0].content);
+    struct wire_descriptor manifest = {
+        .digest = content,
+        .size = 100,
+        .media_type = (char *)(uintptr_t) "application/vnd.oci.image.manifest.v1+json"};
+    const struct wire_result r = {.epoch = lease->epoch,
+                                  .outcome = WIRE_SUCCEEDED,
+                                  .manifest = &manifest,
+                                  .config_digest = content,
+                                  .content_digest = content};
+    world_begin(w, 1);
+    model_on_result(w->m, lease->lease, &r, ++w->token);
+    world_end(w);
+    wire_poll_response_done(&got);
+}
+
+/* It is left so by a build that changes nothing, and is put right by the next one that does. */
+static void test_a_deleted_tag_and_the_next_build(void **state)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    one_image(&w);
+    world_begin(&w, 1);
+    assert_int_equal(model_on_audit(w.m, REPO, &err), 0);
+    world_end(&w);
+    struct effect e = world_take(&w, EFFECT_AUDIT);
+    const struct audited seen = {"latest", world_tag_digest(&w, REPO, "latest"), NULL};
+    world_begin(&w, 1);
+    model_on_audited(w.m, e.repository, &seen, 1);
+    world_end(&w);
+    effect_done(&e);
+    world_ask(&w, COMMAND_REBUILD, BASE);
+    world_inspect(&w, NULL);
+    build_the_same(&w);
+    world_settle(&w, NULL);
+    assert_true(world_attention(&w, "tag-deleted"));
+    assert_int_equal(world_tag(&w, REPO, "latest"), 1);
+    publish(&w, "b2");
+    assert_false(world_attention(&w, "tag-deleted"));
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    world_done(&w);
+}
+
+/* ---- newer inputs that cannot be built ---- */
+
+static void see_elsewhere(struct world *w, const char *commit)
+{
+    for (int i = 0; i < 2; i++) {
+        const struct seen_ref seen = {.name = WORLD_MASTER, .commit = commit, .descends = false};
+        world_begin(w, 1);
+        model_on_refs(w->m, BASES, &seen, 1);
+        world_end(w);
+    }
+}
+
+/* What is being built goes on, and waits: it is published if the ref comes back to it. */
+static void test_newer_inputs_that_cannot_be_built(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_push(&w, BASES, "b2", NULL);
+    world_see(&w, BASES, WORLD_MASTER, "b3");
+    struct effect e = world_take(&w, EFFECT_INSPECT);
+    world_begin(&w, 1);
+    model_on_context(w.m, e.source, e.commit, e.path, e.dockerfile,
+                     &(struct context_facts){.exists = true, .error = "too large", .id = "x"});
+    world_end(&w);
+    effect_done(&e);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    world_is(&w, BASE, "blocked", "context-refused");
+    assert_int_equal(world_tag(&w, REPO, "latest"), 1);
+    world_restart(&w);
+    assert_int_equal(track_find(w.m, BASE)->build, 2);
+    see_elsewhere(&w, "b2");
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_is(&w, BASE, "published", "published");
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
     world_done(&w);
 }
 
@@ -350,7 +461,10 @@ int main(void)
         cmocka_unit_test(test_promote_takes_latest_in_a_freeze),
         cmocka_unit_test(test_promote_and_newer_inputs),
         cmocka_unit_test(test_a_return_to_an_index_with_a_retired_platform),
+        cmocka_unit_test(test_a_held_build_that_is_cancelled),
         cmocka_unit_test(test_a_deleted_track_that_is_released_stays),
+        cmocka_unit_test(test_a_deleted_tag_and_the_next_build),
+        cmocka_unit_test(test_newer_inputs_that_cannot_be_built),
         cmocka_unit_test(test_what_is_retired_wakes_no_older_version),
         cmocka_unit_test(test_a_folder_that_goes),
         cmocka_unit_test(test_a_new_required_platform_that_fails),

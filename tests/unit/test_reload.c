@@ -325,6 +325,26 @@ static void test_a_tag_template_that_comes_back(void **state)
     }
 }
 
+/* What the track has no version for names no tag: it is built, and nothing is published. */
+static void test_templates_that_give_no_tag(void **state)
+{
+    struct world w;
+    one_image(&w);
+    publish(&w, "b1");
+    struct farm_image *image = world_find_image(&w, "base");
+    str_replace(&image->tags.items[0], "$version");
+    world_reload(&w);
+    world_push(&w, BASES, "b2", NULL);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    world_is(&w, BASE, "published", "published");
+    assert_int_equal(world_tag(&w, REPO, "latest"), 1);
+    str_replace(&image->tags.items[0], "latest");
+    world_reload(&w);
+    assert_int_equal(world_settle(&w, NULL), 0);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    world_done(&w);
+}
+
 /* ---- platforms ---- */
 
 static size_t children(struct world *w)
@@ -443,6 +463,28 @@ static void test_another_time_limit(void **state)
     world_done(&w);
 }
 
+/* What waits for a board already goes by it too. */
+static void test_another_priority(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        struct wire_poll_response got;
+        base_image(&w);
+        w.slots = w.free = 1;
+        world_image(&w, "app", APPS, WORLD_MASTER, "./app");
+        world_start(&w);
+        world_push(&w, BASES, "b1", NULL);
+        world_wait(&w, MINUTE);
+        world_push(&w, APPS, "a1", NULL);
+        world_find_image(&w, "app")->priority = 2;
+        load(&w, restart);
+        world_board(&w, "one");
+        world_lease(&w, "one", "app", &got);
+        wire_poll_response_done(&got);
+        world_done(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,10 +496,12 @@ int main(void)
         cmocka_unit_test(test_an_image_that_others_are_built_on_leaves),
         cmocka_unit_test(test_a_repository_that_is_renamed_and_back),
         cmocka_unit_test(test_a_tag_template_that_comes_back),
+        cmocka_unit_test(test_templates_that_give_no_tag),
         cmocka_unit_test(test_a_platform_that_is_named_again),
         cmocka_unit_test(test_keep_made_smaller),
         cmocka_unit_test(test_versions_and_history_made_wider),
         cmocka_unit_test(test_another_time_limit),
+        cmocka_unit_test(test_another_priority),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

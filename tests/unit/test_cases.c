@@ -287,6 +287,31 @@ static void test_what_is_retired_wakes_no_older_version(void **state)
     world_done(&w);
 }
 
+/* A held version sleeps when a newer one of its series is published; the tags that it has stay with it until it is
+ * released, and then go to that one without a build. */
+static void test_a_held_version_sleeps_and_keeps_its_tags(void **state)
+{
+    static const char *const both[] = {"refs/tags/v1.1", "refs/tags/v1.2", NULL};
+    struct world w;
+    struct farm_image *image = by_version(&w, (const char *const[]){"refs/tags/v1.1", NULL});
+    image->maintain = FARM_MAINTAIN_MAJOR;
+    world_reload(&w);
+    world_ask(&w, COMMAND_HOLD, "base@v1.1");
+    world_see_all(&w, BASES, "c", both);
+    world_settle(&w, NULL);
+    world_is(&w, "base@v1.1", "dormant", "dormant");
+    world_is(&w, "base@v1.2", "published", "held");
+    world_says(&w, "base@v1.2", "tag latest stays with base@v1.1, which is held");
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "1.1"));
+    world_restart(&w);
+    world_ask(&w, COMMAND_RELEASE, "base@v1.1");
+    world_session(&w, "one", "one", (int64_t)1 << 30, NULL);
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_is(&w, "base@v1.1", "dormant", "dormant");
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), world_tag_digest(&w, REPO, "1.2"));
+    world_done(&w);
+}
+
 /* ---- a tag that somebody deleted, and no `enforce` ---- */
 
 /* The one lease, with the content that is published already. */
@@ -463,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_a_return_to_an_index_with_a_retired_platform),
         cmocka_unit_test(test_a_held_build_that_is_cancelled),
         cmocka_unit_test(test_a_deleted_track_that_is_released_stays),
+        cmocka_unit_test(test_a_held_version_sleeps_and_keeps_its_tags),
         cmocka_unit_test(test_a_deleted_tag_and_the_next_build),
         cmocka_unit_test(test_newer_inputs_that_cannot_be_built),
         cmocka_unit_test(test_what_is_retired_wakes_no_older_version),

@@ -417,7 +417,7 @@ static void on_tag_head(void *arg, struct registry_result *result, const struct 
         fail_away(part, result, err);
     } else if (!err && str_eq(result->digest, tag->digest)) {
         succeed(part);
-    } else if (!err && !s->effect.adopt && !strvec_has(&s->effect.known, result->digest)) {
+    } else if (!err && !s->effect.adopt && !effect_knows(&s->effect, result->digest)) {
         cleanup_free char *text = xasprintf("tag %s names %.19s, which this farm did not publish",
                                             tag->tag, result->digest);
         fail(part, PUBLISH_FOREIGN, text);

@@ -12,6 +12,7 @@
  * audit changes nothing but what is said of a tag. */
 #include "daemon/model/audit.h"
 
+#include "daemon/model/known.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
@@ -130,21 +131,9 @@ void audit_timer(struct model *m)
 
 /* ---- what a tag that names something else is told, and whether it is put back ---- */
 
-static bool known(const struct repository *r, const char *digest)
-{
-    VEC_FOREACH (&r->publications, p) {
-        if (str_eq((*p)->digest, digest))
-            return true;
-        VEC_FOREACH (&(*p)->child, c)
-            if (str_eq(c->digest, digest))
-                return true;
-    }
-    return false;
-}
-
 static bool unknown(const struct repository *r, const struct tag *tag)
 {
-    return tag->found && *tag->found && !known(r, tag->found);
+    return tag->found && *tag->found && !known_has(r->known, tag->found);
 }
 
 static bool wanted_back(const struct model *m, const struct repository *r, struct tag *tag)
@@ -154,10 +143,11 @@ static bool wanted_back(const struct model *m, const struct repository *r, struc
     return t && (r->restoring || (t->image->enforce && !unknown(r, tag)));
 }
 
-static void note(struct model *m, struct tag *tag, const char *found)
+void tag_note(struct model *m, struct tag *tag, const char *found)
 {
     if (str_eq(tag->found, found))
         return;
+    model_repository(m, tag->repository)->odd += !!found - !!tag->found;
     str_replace(&tag->found, found);
     model_touch(m, tag);
 }
@@ -165,9 +155,8 @@ static void note(struct model *m, struct tag *tag, const char *found)
 /* What a person asked to be put back is there: what is found from now on is judged as ever. */
 static void end_restoring(struct model *m, struct repository *r)
 {
-    VEC_FOREACH (&r->tags, tag)
-        if ((*tag)->found)
-            return;
+    if (r->odd)
+        return;
     r->restoring = r->restore_seen = false;
     set_flag(m, "restoring", r->name, NULL);
 }
@@ -178,14 +167,17 @@ void audit_judge(struct model *m, struct repository *r)
         end_restoring(m, r);
     else if (r->restoring && !r->running && !m->auditing)
         set_due(m, r, m->mono); /* a publication held it up */
+    if (!r->odd && !r->putting_back)
+        return;
+    r->putting_back = false;
     VEC_FOREACH (&r->tags, tag) {
         (*tag)->put_back = false;
         if (!base_of(m, *tag))
-            note(m, *tag, NULL);
+            tag_note(m, *tag, NULL);
     }
     VEC_FOREACH (&r->tags, tag)
         if (wanted_back(m, r, *tag))
-            base_of(m, *tag)->put_back = true;
+            r->putting_back = base_of(m, *tag)->put_back = true;
 }
 
 char *audit_text(struct model *m, struct tag *tag)
@@ -215,10 +207,10 @@ static void stop(struct model *m, struct repository *r, const struct tag *tag)
 static void look_at_tag(struct model *m, struct repository *r, struct tag *tag, const char *found)
 {
     if (str_eq(found, tag->digest) || (found && str_eq(found, tag->adopted))) {
-        note(m, tag, NULL);
+        tag_note(m, tag, NULL);
         return;
     }
-    note(m, tag, found ? found : "");
+    tag_note(m, tag, found ? found : "");
     if (!unknown(r, tag) || r->restoring)
         return;
     if (!r->adopting) {
@@ -226,7 +218,7 @@ static void look_at_tag(struct model *m, struct repository *r, struct tag *tag, 
         return;
     }
     str_replace(&tag->adopted, found);
-    note(m, tag, NULL);
+    tag_note(m, tag, NULL);
 }
 
 static void look_at(struct model *m, struct repository *r, const struct audited *a)
@@ -339,7 +331,7 @@ int model_on_adopt(struct model *m, const char *repository, struct err *err)
         if (!unknown(r, *tag))
             continue;
         str_replace(&(*tag)->adopted, (*tag)->found);
-        note(m, *tag, NULL);
+        tag_note(m, *tag, NULL);
     }
     r->adopting = true;
     r->restoring = false;

@@ -1,4 +1,5 @@
 /* The end of the model. */
+#include "daemon/model/known.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/queue.h"
@@ -136,6 +137,8 @@ static void free_repositories(struct model *m)
         vec_free(&r->publications);
         vec_free(&r->tracks);
         vec_free(&r->queue);
+        vec_free(&r->to_prune);
+        known_free(r->known);
         vec_free(&r->tags);
         free(r);
     }

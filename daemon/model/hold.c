@@ -112,6 +112,7 @@ void hold_put(struct model *m, struct track *t, const struct command *c)
     t->held = true;
     t->held_at = m->wall;
     t->pinned = t->promoted = 0;
+    prune_later(m, t);
     str_replace(&t->held_by, command_who(c));
     str_replace(&t->hold_reason, c->reason);
     model_touch(m, t);
@@ -140,6 +141,7 @@ static void take_off(struct model *m, struct track *t)
 {
     t->held = false;
     t->held_at = t->pinned = t->promoted = 0;
+    prune_later(m, t);
     str_replace(&t->held_by, NULL);
     str_replace(&t->hold_reason, NULL);
     model_touch(m, t);

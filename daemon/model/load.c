@@ -61,7 +61,10 @@ static int add_build_job(struct model *m, struct build_job *bj)
 static int add_publication(struct model *m, struct publication *p)
 {
     publication_add(m, p);
-    return publication_decode(p);
+    if (publication_decode(p) < 0)
+        return -EINVAL;
+    publication_known(m, p, true);
+    return 0;
 }
 
 static int add_publication_tag(struct model *m, struct publication_tag *pt)
@@ -308,6 +311,7 @@ void model_start(struct model *m)
     link_publications(m);
     hold_apply(m);
     publish_apply_farm(m);
+    prune_all(m);
     resume_waits(m);
     judge_audits(m);
     audit_start(m);
@@ -330,6 +334,7 @@ void model_on_config(struct model *m, const struct farm *farm)
     link_repositories(m);
     hold_apply(m);
     publish_apply_farm(m);
+    prune_all(m);
     retain_apply_farm(m);
     judge_audits(m);
     audit_start(m);

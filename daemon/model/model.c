@@ -1,6 +1,7 @@
 /* Life of the model and of a turn; what every other file of this folder builds on. */
 #include "daemon/model/state.h"
 
+#include "daemon/model/known.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/queue.h"
@@ -306,7 +307,13 @@ void effect_done(struct effect *e)
         free(t->digest);
     }
     vec_free(&e->tags);
-    strvec_done(&e->known);
+    known_free(e->known);
+    strvec_done(&e->adopted);
+}
+
+bool effect_knows(const struct effect *e, const char *digest)
+{
+    return known_has(e->known, digest) || strvec_has(&e->adopted, digest);
 }
 
 void turn_done(struct turn *t)

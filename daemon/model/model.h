@@ -124,11 +124,15 @@ struct effect {
     /* To PUBLISH_INDEX: the retention tag to PUT it under, if it has one; to PUBLISH_VERIFY: all, those that are right already
      * too; RETAIN: one; AUDIT: what is expected */
     VEC(struct effect_tag) tags;
-    strvec known; /* PUBLISH_TAGS: digests that the tag may name now */
-    bool adopt;   /* PUBLISH_TAGS: any other one too, a person said so */
-    char *lease;  /* LEASE */
-    bool ended;   /* LEASE */
+    struct known *known; /* PUBLISH_TAGS: digests that the tags may name now: see effect_knows */
+    strvec adopted;      /* PUBLISH_TAGS: more of them */
+    bool adopt;          /* PUBLISH_TAGS: any other one too, a person said so */
+    char *lease;         /* LEASE */
+    bool ended;          /* LEASE */
 };
+
+/* Whether one of the effect's tags may name that, without a stranger having been there. */
+bool effect_knows(const struct effect *e, const char *digest);
 
 /* What one turn decided. Zeroed is empty. */
 struct turn {

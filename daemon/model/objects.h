@@ -224,6 +224,8 @@ bool build_active(const struct build *b);
 /* ---- publication.c ---- */
 /* Whether a publication may go from one state to the other. */
 bool publication_may(enum publication_state from, enum publication_state to);
+/* What the publication names belongs to what its repository's tags may name, or does no more. */
+void publication_known(struct model *m, const struct publication *p, bool known);
 /* Takes a new or loaded publication into the model. */
 void publication_add(struct model *m, struct publication *p);
 /* The publication of that id, or NULL. */
@@ -252,6 +254,8 @@ void children_done(childvec *c);
 int publication_decode(struct publication *p);
 /* Tries again what is due. */
 void publication_timer(struct model *m);
+/* Says what an audit found the tag to name; "": nothing, NULL: what it should. */
+void tag_note(struct model *m, struct tag *tag, const char *found);
 /* Takes a loaded tag into the model. */
 void tag_add(struct model *m, struct tag *tag);
 /* index_text.c: serialises the index of p->child, once: bytes, digest, media type. */
@@ -261,8 +265,13 @@ char *publication_children_text(const childvec *children);
 /* The tag's row, or NULL. */
 struct tag *tag_find(const struct model *m, const char *repository, const char *name);
 
-/* prune.c: the track keeps its last publications, and what is pinned or still shown by a tag; the others are history. */
-void publication_prune(struct model *m, struct track *t);
+/* prune.c: a track keeps its last publications, and what is pinned or still shown by a tag; the others are history once
+ * another publication of the repository is verified. Some of the track's (NULL: nobody's) may not be kept any more. */
+void prune_later(struct model *m, struct track *t);
+/* So it may be of any track: after a start, and with another farm.yaml. */
+void prune_all(struct model *m);
+/* A publication of the repository was verified. */
+void prune_now(struct model *m, struct repository *r);
 /* What the track published last of its own in the repository that its image has now, not by a return to something older;
  * NULL: nothing. */
 struct publication *publication_newest(const struct track *t);

@@ -71,6 +71,10 @@ void publish_plan_rivals(struct model *m, const struct track *t);
 void publish_waits_no_more(struct model *m, struct track *t);
 /* Whether some tag that the track owns would move if it were not held; its latest build is done. */
 bool publish_pending(struct model *m, struct track *t);
+/* A track that claims tags has come into the race for them: its first publication in the repository is verified. */
+void publish_rank(struct track *t);
+/* It may be in it or not: it was retired, woken, or linked anew. */
+void publish_rank_anew(struct track *t);
 /* Whether the tag of a single platform, that would be put with one of the track's, is another's, or its own, by a claim of that
  * very name. */
 bool publish_part_taken(struct model *m, const struct track *t, const char *tag);

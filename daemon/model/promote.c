@@ -67,6 +67,7 @@ int command_promote(struct model *m, struct track *t, const struct command *c,
     if (waits) {
         t->promoted = t->current->id;
         t->pinned = 0;
+        prune_later(m, t);
         model_touch(m, t);
     }
     publication_reconsider(m, t->image->repository);

@@ -24,6 +24,7 @@ static void forget(struct model *m, struct track *t, size_t i)
             vec_remove(&r->publications, k);
             break;
         }
+    publication_known(m, p, false);
     HASH_DEL(m->publications, p);
     VEC_FOREACH (&p->tags, pt) {
         (*pt)->row.dead = true;
@@ -70,7 +71,7 @@ struct publication *publication_newest(const struct track *t)
     return best;
 }
 
-void publication_prune(struct model *m, struct track *t)
+static void publication_prune(struct model *m, struct track *t)
 {
     int kept = 0;
     const struct publication *newest = publication_newest(t);
@@ -85,6 +86,35 @@ void publication_prune(struct model *m, struct track *t)
         else
             kept += counts;
     }
+}
+
+void prune_later(struct model *m, struct track *t)
+{
+    if (!t || t->to_prune || !t->image)
+        return;
+    t->to_prune = true;
+    vec_push(&model_repository(m, t->image->repository)->to_prune, t);
+}
+
+void prune_all(struct model *m)
+{
+    for (struct repository *r = m->repositories; r; r = r->hh.next) {
+        VEC_FOREACH (&r->to_prune, t)
+            (*t)->to_prune = false; /* its image may publish elsewhere by now */
+        r->to_prune.n = 0;
+    }
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        if (t->published.n)
+            prune_later(m, t);
+}
+
+void prune_now(struct model *m, struct repository *r)
+{
+    VEC_FOREACH (&r->to_prune, t) {
+        (*t)->to_prune = false;
+        publication_prune(m, *t);
+    }
+    r->to_prune.n = 0;
 }
 
 /* ---- lost children ---- */

@@ -11,6 +11,7 @@
  *                    a tag names what the store does not know: abandoned, and the repository stops */
 #include "daemon/model/audit.h"
 #include "daemon/model/hold.h"
+#include "daemon/model/known.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -52,6 +53,15 @@ void publication_add(struct model *m, struct publication *p)
         t->published.items[i] = t->published.items[i - 1];
         t->published.items[i - 1] = p;
     }
+}
+
+void publication_known(struct model *m, const struct publication *p, bool known)
+{
+    struct repository *r = model_repository(m, p->repository);
+    void (*change)(struct known **, const char *) = known ? known_add : known_remove;
+    change(&r->known, p->digest);
+    VEC_FOREACH (&p->child, c)
+        change(&r->known, c->digest);
 }
 
 static void move(struct model *m, struct publication *p, enum publication_state state)
@@ -175,6 +185,7 @@ struct publication *publication_make(struct model *m, struct track *t, int64_t b
         publication_serialise(m, t, p);
     }
     publication_add(m, p);
+    publication_known(m, p, true);
     model_touch(m, p);
     add_tags(m, t, p, tags);
     retain_index(m, t, p->digest);
@@ -208,16 +219,14 @@ static void effect_add_tag(struct effect *e, const struct publication_tag *pt)
 }
 
 /* What one of our tags may name without a stranger having been there. */
-static void add_known(struct effect *e, const struct repository *r)
+static void add_known(const struct model *m, struct effect *e, const struct repository *r)
 {
-    VEC_FOREACH (&r->publications, p) {
-        strvec_add(&e->known, (*p)->digest);
-        VEC_FOREACH (&(*p)->child, c)
-            strvec_add(&e->known, c->digest);
+    e->known = known_hold(r->known);
+    VEC_FOREACH (&e->tags, et) {
+        const struct tag *tag = tag_find(m, r->name, et->tag);
+        if (tag && tag->adopted)
+            strvec_add(&e->adopted, tag->adopted);
     }
-    VEC_FOREACH (&r->tags, tag)
-        if ((*tag)->adopted)
-            strvec_add(&e->known, (*tag)->adopted);
 }
 
 /* How far the next effect goes. */
@@ -283,7 +292,7 @@ void publication_go_on(struct model *m, struct publication *p)
     } else if (e->step == PUBLISH_VERIFY) {
         VEC_FOREACH (&p->tags, pt)
             effect_add_tag(e, *pt);
-        add_known(e, model_repository(m, p->repository));
+        add_known(m, e, model_repository(m, p->repository));
         cleanup_free char *adopted = xasprintf("adopted %s", p->repository);
         e->adopt = model_setting(m, adopted) || model_repository(m, p->repository)->restoring;
     }
@@ -332,6 +341,7 @@ void publication_abandon(struct model *m, struct publication *p, const char *why
     drop_step(m, p);
     str_replace(&p->error, why);
     move(m, p, PUBLICATION_ABANDONED);
+    prune_later(m, track_find(m, p->track_id));
     retain_index_drop(m, p);
     leave_repository(m, p);
 }
@@ -370,16 +380,18 @@ static void verified(struct model *m, struct publication *p)
     struct track *t = track_find(m, p->track_id);
     if (!t || is_outdated(t, p))
         return;
-    bool first = !t->publication;
+    bool first = !t->publication, here = track_published(t);
     t->publication = p->id;
     t->last = p;
+    if (!here)
+        publish_rank(t);
     model_touch(m, t);
     model_plan_later(m, t);
     if (first)
         track_first_published(m, t);
     struct repository *r = model_repository(m, p->repository);
-    VEC_FOREACH (&r->tracks, other)
-        publication_prune(m, *other);
+    prune_later(m, t);
+    prune_now(m, r);
     audit_judge(m, r);
 }
 
@@ -411,7 +423,9 @@ void tag_add(struct model *m, struct tag *tag)
     tag->hash_key = xconcat(tag->repository, ":", tag->name, NULL);
     HASH_ADD_KEYPTR(hh, m->tags, tag->hash_key, strlen(tag->hash_key), tag);
     model_node(m, tag->repository, tag->name)->current = tag;
-    vec_push(&model_repository(m, tag->repository)->tags, tag);
+    struct repository *r = model_repository(m, tag->repository);
+    vec_push(&r->tags, tag);
+    r->odd += tag->found != NULL;
 }
 
 static void tag_moved(struct model *m, struct publication *p, struct publication_tag *pt)
@@ -422,13 +436,15 @@ static void tag_moved(struct model *m, struct publication *p, struct publication
     struct track *had = tag->track_id ? track_find(m, tag->track_id) : NULL;
     if (had && !str_eq(tag->track_id, p->track_id))
         had->lost_tag = true;
+    if (tag->shown && tag->shown != p) /* it may be shown by none any more */
+        prune_later(m, track_find(m, tag->shown->track_id));
     str_replace(&tag->track_id, p->track_id);
     str_replace(&tag->digest, pt->digest);
     tag->publication = p->id;
     tag->generation = p->generation;
     tag->shown = p;
     tag->put_back = false;
-    str_replace(&tag->found, NULL);
+    tag_note(m, tag, NULL);
     str_replace(&tag->adopted, NULL);
     model_repository(m, p->repository)->changes++;
     model_touch(m, tag);
@@ -446,6 +462,8 @@ static bool effect_is_over(struct model *m, struct publication *p, enum publish_
     if (!p)
         return true;
     p->asked = false;
+    if (p->state == PUBLICATION_ABANDONED)
+        prune_later(m, track_find(m, p->track_id)); /* it was kept for its step */
     if (step <= PUBLISH_INDEX)
         retain_index_end(m, p, done, step == PUBLISH_INDEX);
     return p->state >= PUBLICATION_VERIFIED || (done ? step != step_of(p) : step > step_of(p));

@@ -180,13 +180,80 @@ struct rivalry {
     const struct track *holder;              /* is held, and has it */
 };
 
+/* ---- which of many versions is the highest ---- */
+
+static void come_into_race(struct tag_node *n, struct track *t)
+{
+    int order = n->top ? version_cmp(&t->parsed_version, &n->top->parsed_version) : 1;
+    if (order > 0)
+        n->tied = 0;
+    if (order > 0)
+        n->top = t;
+    n->tied += order >= 0;
+}
+
+static void rank_claimants(struct tag_node *n)
+{
+    bool shared;
+    n->ranked = n->versions = true;
+    n->top = NULL;
+    n->tied = 0;
+    VEC_FOREACH (&n->claimants, t) {
+        claims(*t, n, &shared);
+        n->versions = n->versions && shared && (*t)->parsed_version.parts;
+        if (in_the_race(*t))
+            come_into_race(n, *t);
+    }
+}
+
+void publish_rank(struct track *t)
+{
+    VEC_FOREACH (&t->claims, n)
+        if ((*n)->ranked && in_the_race(t))
+            come_into_race(*n, t);
+}
+
+void publish_rank_anew(struct track *t)
+{
+    VEC_FOREACH (&t->claims, n)
+        (*n)->ranked = false;
+}
+
+/* Where all that claim the tag are versions the highest tells: <0 where it is higher than `t`, >0 where nobody else is as high,
+ * 0 where each has to be looked at. */
+static int against_all(const struct track *t, struct tag_node *n)
+{
+    if (!n->ranked)
+        rank_claimants(n);
+    if (!n->versions)
+        return 0;
+    if (!n->top || (n->top == t && n->tied == 1))
+        return 1;
+    return n->top == t ? 0 : version_cmp(&t->parsed_version, &n->top->parsed_version);
+}
+
+/* Who has the tag, claims it and is held: it stays with that one, though `t` is higher. NULL: nobody. */
+static const struct track *held_incumbent(struct model *m, const struct track *t,
+                                          const struct tag_node *n)
+{
+    bool shared;
+    const struct track *had = n->current ? track_find(m, n->current->track_id) : NULL;
+    return had && had != t && in_the_race(had) && claims(had, n, &shared) && held(m, had) ? had
+                                                                                          : NULL;
+}
+
 /* Rules 3 and 4: the owner of a tag that several tracks can claim. Whether it is `t`, whose publication completes now.
  * Nothing depends on the order of the claimants, the reason neither. */
-static bool owns(struct model *m, const struct track *t, const struct tag_node *n,
-                 struct rivalry *why)
+static bool owns(struct model *m, const struct track *t, struct tag_node *n, struct rivalry *why)
 {
     const struct track *equal = NULL, *holder = NULL;
-    VEC_FOREACH (&n->claimants, it) {
+    int all = against_all(t, n);
+    if (all < 0)
+        return false;
+    if (all > 0)
+        holder = held_incumbent(m, t, n);
+    for (size_t i = 0; all == 0 && i < n->claimants.n; i++) {
+        const struct track **it = (const struct track **)&n->claimants.items[i];
         const struct track *rival = *it;
         if (rival == t || !in_the_race(rival))
             continue;
@@ -215,8 +282,8 @@ static void note_parts(struct model *m, const struct track *t, const struct tag_
                        struct rivalry *why)
 {
     VEC_FOREACH (&n->parts, part) {
-        const struct track *had = has_part(t, *part) ? part_taken(m, t, *part) : NULL;
-        if (!had || why->rival)
+        const struct track *had = part_taken(m, t, *part);
+        if (!had || why->rival || !has_part(t, *part))
             continue;
         why->conflict = *part;
         why->rival = had;
@@ -276,7 +343,8 @@ static size_t tags_to_move(struct model *m, const struct track *t, const childve
 static bool concerned(const struct track *t, const struct track *rival, const struct tag_node *n)
 {
     return rival->lost_tag || incumbent(rival, n) || rival->reason.code == REASON_HELD ||
-           rank(t, rival, n) == 0;
+           (n->ranked && n->versions ? version_cmp(&t->parsed_version, &rival->parsed_version) == 0
+                                     : rank(t, rival, n) == 0);
 }
 
 static void plan_claimants(struct model *m, const struct tag_node *n)
@@ -564,7 +632,7 @@ void plan_publish(struct model *m, struct track *t)
 
 /* Whether the track may move the tag without a build. A pinned one moves its own and no other; one that has stopped
  * owns what it always would, but gets no tag that nobody had. */
-static bool keeps(struct model *m, const struct track *t, const struct tag_node *n)
+static bool keeps(struct model *m, const struct track *t, struct tag_node *n)
 {
     struct rivalry why = {0};
     return incumbent(t, n) || (n->current && !t->pinned && owns(m, t, n, &why));

@@ -122,6 +122,10 @@ struct tag_node {
     VEC(struct track *) claimants;
     VEC(struct track *) dependents;
     struct tag *current; /* NULL: points nowhere yet */
+    bool ranked;         /* the three below hold: see publish_rank in publish_plan.c */
+    bool versions;       /* all claims are shared ones of versions: the highest owns it */
+    struct track *top;   /* of those in the race the highest, NULL: none is */
+    size_t tied;         /* how many are as high as that */
     struct tag_node *
         whole; /* of which it is called as a single platform's ("1.4" of "1.4-arm64"); NULL: of none */
     enum platform platform;       /* where `whole` is set */
@@ -234,6 +238,7 @@ struct track {
     bool out_of_bounds;         /* its version is outside `versions` */
     bool queued;                /* in the model's list of tracks to plan */
     struct repository *turn_in; /* in whose queue it waits for its turn to publish; NULL: in none */
+    bool to_prune;              /* in the list of its repository */
     bool lost_tag;              /* to a publication that has not ended, or has just */
     bool visiting;              /* on the stack of plan_ancestors */
     bool rebase;                /* its slots' pins were made anew: see track_set_bases */
@@ -463,7 +468,11 @@ struct repository {
     struct publication *running; /* one at a time */
     VEC(struct publication *) publications;
     VEC(struct track *) tracks;
-    VEC(struct track *) queue; /* those that wait for their turn to publish, the next first */
+    struct known *known;          /* what its publications name */
+    int64_t odd;                  /* tags that an audit found to name something else */
+    bool putting_back;            /* some tag of it is to be put back */
+    VEC(struct track *) to_prune; /* of which some publication may be kept no more */
+    VEC(struct track *) queue;    /* those that wait for their turn to publish, the next first */
     UT_hash_handle hh;
 };
 

@@ -52,6 +52,7 @@ void track_state_set(struct model *m, struct track *t, enum track_state state,
 
 static void unlink_claims(struct track *t)
 {
+    publish_rank_anew(t);
     VEC_FOREACH (&t->claims, n)
         remove_weak(&(*n)->claimants, t);
     t->claims.n = 0;
@@ -76,6 +77,8 @@ static void link_claims(struct model *m, struct track *t, const struct ref_readi
         vec_push(&t->claims, n);
         vec_push(&t->shared, c->shared);
         vec_push(&n->claimants, t);
+        if (t->last || !c->shared || !t->parsed_version.parts)
+            n->ranked = false; /* else it is a version that is in no race yet */
     }
 }
 

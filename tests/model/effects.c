@@ -198,7 +198,7 @@ static struct published put_tag(struct sim *s, struct registry_repository *repo,
     const char *now = registry_tag(repo, tag->tag);
     if (str_eq(now, tag->digest))
         return (struct published){.ok = true};
-    if (now && !e->adopt && !strvec_has(&e->known, now)) {
+    if (now && !e->adopt && !effect_knows(e, now)) {
         struct published p = away("a tag names what this farm did not publish");
         p.failure = PUBLISH_FOREIGN;
         return p;

@@ -196,6 +196,27 @@ def test_away_and_back(watched):
 
 
 @pytest.mark.timeout(120)
+def test_another_source(watched):
+    """farm.yaml names another upstream: nothing counts as deleted before that has been looked at, and it is followed then."""
+    up, start = watched
+    first = up.commit(FILES)
+    sheafd = start({"app": "refs/heads/master"})
+    counts(sheafd, "app@master", first)
+    moved = up.server.repo("moved")
+    os.rename(moved.path, moved.path + ".away")
+    sheafd.config["images"]["app"]["source"] = moved.url
+    sheafd.configure(sheafd.config)
+    sheafd.reload()
+    sheafd.wait(lambda: sheafd.track("app@master")["reason"]["code"] == "source-away", 30, "the other one is away")
+    sheafd.restart()
+    sheafd.wait(lambda: sheafd.track("app@master")["reason"]["code"] == "source-away", 30, "it is away still")
+    os.rename(moved.path + ".away", moved.path)
+    second = moved.commit({**FILES, "f": "1"})
+    sheafd.poll(moved)
+    counts(sheafd, "app@master", second)
+
+
+@pytest.mark.timeout(120)
 def test_names_that_are_hostile(watched):
     """A server that advertises names which git itself refuses: they are not there, and the others are."""
     up, start = watched

@@ -38,10 +38,16 @@ struct base *base_named(struct model *m, const char *reference)
     return b;
 }
 
+/* A base that a recipe names by digest does not move: what is known of it is so for good. */
+static bool for_good(const struct base *b)
+{
+    return b->digest && strchr(b->reference, '@');
+}
+
 /* One that nothing was built on for a while is looked up again. */
 void base_wanted(struct model *m, struct base *b)
 {
-    if (!b->asked && !b->check_due)
+    if (!b->asked && !b->check_due && !for_good(b))
         ask(m, b);
 }
 
@@ -84,13 +90,13 @@ static void plan_dependents(struct model *m, struct base *b)
         model_plan_later(m, *t);
 }
 
-/* A base that a recipe pins by digest does not move; it is not looked at again. */
 static void checked(struct model *m, struct base *b, int64_t delay)
 {
     b->asked = false;
     b->checked_at = m->wall;
-    b->check_due = m->mono + delay;
-    model_timer(m, b->check_due);
+    b->check_due = for_good(b) ? 0 : m->mono + delay;
+    if (b->check_due)
+        model_timer(m, b->check_due);
     model_touch(m, b);
 }
 

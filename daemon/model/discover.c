@@ -16,15 +16,60 @@ static void track_found(struct model *m, struct track *t)
     track_tell_dependents(m, t);
 }
 
-static void make_track(struct model *m, const struct farm_image *image, struct ref *r,
-                       const char *variant, bool dormant)
+/* The look at one image's refs that makes its tracks. */
+struct look {
+    const struct farm_image *image;
+    struct source *source;
+    bool first; /* sight: what is old sleeps */
+    bool noted; /* ref->known and ref->kept are of this image */
+};
+
+/* Another ref has the name of one that is not followed any more: a branch, say, in place of a tag. */
+static void take_ref(struct model *m, struct track *t, const struct ref *r, bool dormant)
 {
+    str_replace(&t->ref_name, r->name);
+    model_touch(m, t);
+    track_found(m, t);
+    if (t->image)
+        vec_push(&model_repository(m, t->image->repository)->tracks, t);
+    if (!dormant)
+        track_wake(m, t, AWAKE_ALWAYS);
+}
+
+/* Whether the image has tracks at the ref that all sleep, though they be of variants that farm.yaml names no more: then a
+ * variant that it adds is no reason to build what is old. */
+static bool sleeps_there(struct model *m, struct look *look, const struct ref *ref)
+{
+    struct ref *r;
+    for (r = look->noted ? NULL : look->source->refs; r; r = r->hh.next)
+        r->known = r->kept = false;
+    for (struct track *t = look->noted ? NULL : m->tracks; t; t = t->hh.next) {
+        if (!str_eq(t->image_name, look->image->name))
+            continue;
+        HASH_FIND_STR(look->source->refs, t->ref_name, r);
+        if (r)
+            r->known = true;
+        if (r && !t->dormant)
+            r->kept = true;
+    }
+    look->noted = true;
+    return ref->known && !ref->kept;
+}
+
+static void make_track(struct model *m, struct look *look, struct ref *r, const char *variant,
+                       bool dormant)
+{
+    const struct farm_image *image = look->image;
     cleanup_free char *id = track_name(image->name, r->name, variant);
     struct track *t = track_find(m, id);
     if (t && t->image && !t->ref)
         track_found(m, t);
+    else if (t && !t->image && !str_eq(t->ref_name, r->name))
+        take_ref(m, t, r, dormant);
     if (t)
         return;
+    if (!look->first)
+        dormant = sleeps_there(m, look, r);
     t = xnew(struct track);
     t->row.table = TABLE_TRACK;
     t->id = steal_ptr(id);
@@ -42,13 +87,12 @@ static void make_track(struct model *m, const struct farm_image *image, struct r
     track_tell_dependents(m, t); /* it may be what they were blocked for */
 }
 
-static void make_tracks(struct model *m, const struct farm_image *image, struct ref *r,
-                        bool dormant)
+static void make_tracks(struct model *m, struct look *look, struct ref *r, bool dormant)
 {
-    if (!image->variants.n)
-        make_track(m, image, r, NULL, dormant);
-    VEC_FOREACH (&image->variants, variant)
-        make_track(m, image, r, *variant, dormant);
+    if (!look->image->variants.n)
+        make_track(m, look, r, NULL, dormant);
+    VEC_FOREACH (&look->image->variants, variant)
+        make_track(m, look, r, *variant, dormant);
 }
 
 /* ---- first sight ---- */
@@ -113,6 +157,7 @@ static void discover_image(struct model *m, const struct farm_image *image, stru
     }
     if (found.n)
         qsort(found.items, found.n, sizeof(*found.items), candidate_cmp);
+    struct look look = {.image = image, .source = s, .first = first};
     int active_tags = 0;
     for (size_t i = 0; i < found.n; i++) {
         const struct candidate *c = &found.items[i];
@@ -121,7 +166,7 @@ static void discover_image(struct model *m, const struct farm_image *image, stru
             series_has_newer(image, found.items, i) ||
             (is_tag && image->history != FARM_HISTORY_ALL && active_tags >= image->history);
         active_tags += is_tag && !dormant;
-        make_tracks(m, image, c->ref, first && dormant);
+        make_tracks(m, &look, c->ref, first && dormant);
     }
     if (first && found.n)
         note_sight(m, image);

@@ -61,6 +61,7 @@ struct ref {
     int64_t missing;      /* sightings in a row without it */
     bool deleted;
     VEC(struct track *) tracks; /* that follow it */
+    bool known, kept;           /* has tracks, one that does not sleep: see discover.c */
     UT_hash_handle hh;
 };
 

@@ -1,0 +1,158 @@
+/* Where refs, farm.yaml and restarts meet: design rules 8 and 9. */
+#include "daemon/model/objects.h"
+#include "tests/lib/model_world.h"
+
+#define SOURCE "https://git.test/a.git"
+#define REFS(...)                                                                                  \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
+#define TAG(v)    "refs/tags/v" v
+#define BRANCH(v) "refs/heads/v" v
+
+/* An image of each version that the source has, the newest built. */
+static struct farm_image *begin(struct world *w, const char *ref)
+{
+    world_init(w);
+    struct farm_image *image = world_image(w, "tool", SOURCE, ref, "./mk");
+    str_replace(&image->tags.items[0], "$version");
+    world_start(w);
+    world_board(w, "one");
+    return image;
+}
+
+static void reload(struct world *w)
+{
+    world_begin(w, 1);
+    model_on_config(w->m, w->farm);
+    world_end(w);
+}
+
+/* Upstream makes branches of its tags, and farm.yaml follows them. */
+static void test_a_branch_in_place_of_a_tag(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w, "refs/tags/v*");
+    world_see_all(&w, SOURCE, "c1", REFS(TAG("1")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    str_replace(&image->ref, "refs/heads/v*");
+    reload(&w);
+    world_see_all(&w, SOURCE, "c2", REFS(BRANCH("1")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(world_track_state(&w, "tool@v1"), "published");
+    assert_string_equal(world_text(&w, "tool@v1", "ref", NULL), BRANCH("1"));
+    world_restart(&w);
+    assert_string_equal(world_track_state(&w, "tool@v1"), "published");
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_done(&w);
+}
+
+/* The same of a tag that is gone by then, and of one that sleeps. */
+static void test_branches_in_place_of_tags_that_are_not_in_date(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w, "refs/tags/v*");
+    world_see_all(&w, SOURCE, "c1", REFS(TAG("1"), TAG("2"), TAG("3")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    for (int i = 0; i < 2; i++)
+        world_see_all(&w, SOURCE, "c1", REFS(TAG("1"), TAG("2")));
+    assert_string_equal(world_track_state(&w, "tool@v3"), "deleted");
+    str_replace(&image->ref, "refs/heads/v*");
+    reload(&w);
+    world_see_all(&w, SOURCE, "c2", REFS(BRANCH("1"), BRANCH("3")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(world_track_state(&w, "tool@v1"), "published");
+    assert_string_equal(world_track_state(&w, "tool@v3"), "published");
+    assert_string_equal(world_text(&w, "tool@v2", "reason", "code"), "not-configured");
+    world_done(&w);
+}
+
+/* A variant that farm.yaml adds is of the versions that are in date, not of all that ever were. */
+static void test_a_new_variant_sleeps_where_the_others_do(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w, "refs/tags/v*");
+    str_replace(&image->tags.items[0], "$version-$variant");
+    strvec_add(&image->variants, "full");
+    reload(&w);
+    world_see_all(&w, SOURCE, "c1", REFS(TAG("1.0.0"), TAG("1.1.0"), TAG("1.2.0")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    strvec_add(&image->variants, "slim");
+    reload(&w);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(world_track_state(&w, "tool@v1.2.0:slim"), "published");
+    assert_string_equal(world_track_state(&w, "tool@v1.0.0:slim"), "dormant");
+    assert_string_equal(world_track_state(&w, "tool@v1.1.0:slim"), "dormant");
+    /* nor does another name of all variants build them */
+    str_replace(&image->variants.items[0], "big");
+    str_replace(&image->variants.items[1], "small");
+    reload(&w);
+    assert_int_equal(world_settle(&w, NULL), 2);
+    assert_string_equal(world_track_state(&w, "tool@v1.0.0:big"), "dormant");
+    /* a version that comes later has all of them */
+    world_see_all(&w, SOURCE, "c1", REFS(TAG("1.0.0"), TAG("1.1.0"), TAG("1.2.0"), TAG("1.2.1")));
+    assert_int_equal(world_settle(&w, NULL), 0); /* its files are those of the others */
+    assert_string_equal(world_track_state(&w, "tool@v1.2.1:big"), "published");
+    assert_string_equal(world_track_state(&w, "tool@v1.2.1:small"), "published");
+    world_done(&w);
+}
+
+/* ---- bases from outside ---- */
+
+/* Answers the look-ups that are asked for; returns how many there were. */
+static int look_up(struct world *w)
+{
+    int n = 0;
+    for (size_t i = 0; i < w->todo.n; i++) {
+        struct effect e = w->todo.items[i];
+        if (e.kind != EFFECT_RESOLVE_BASE)
+            continue;
+        vec_remove(&w->todo, i--);
+        struct base_child child = {PLATFORM_AMD64, "sha256:child"};
+        world_begin(w, 1);
+        model_on_base(w->m, e.reference, "sha256:index", &child, 1, false);
+        world_end(w);
+        effect_done(&e);
+        n++;
+    }
+    return n;
+}
+
+/* How often a base of that name is looked up: when it is first named, an interval later, after a start. */
+static void looked_up(const char *from, int later, int after_a_start)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "app", SOURCE, "refs/heads/main", NULL);
+    world_start(&w);
+    world_see(&w, SOURCE, "refs/heads/main", "c1");
+    world_inspect(&w, from);
+    assert_int_equal(look_up(&w), 1);
+    assert_string_equal(world_track_state(&w, "app@main"), "building");
+    world_wait(&w, w.farm->base_poll_ms);
+    assert_int_equal(look_up(&w), later);
+    world_restart(&w);
+    assert_int_equal(look_up(&w), after_a_start);
+    assert_string_equal(world_track_state(&w, "app@main"), "building");
+    world_done(&w);
+}
+
+static void test_what_is_named_by_digest_is_looked_up_once(void **state)
+{
+    looked_up("FROM debian:12\n", 1, 1);
+    looked_up("FROM debian@sha256:"
+              "0707070707070707070707070707070707070707070707070707070707070707\n",
+              0, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_branch_in_place_of_a_tag),
+        cmocka_unit_test(test_branches_in_place_of_tags_that_are_not_in_date),
+        cmocka_unit_test(test_a_new_variant_sleeps_where_the_others_do),
+        cmocka_unit_test(test_what_is_named_by_digest_is_looked_up_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -202,12 +202,6 @@ static void ref_missed(struct model *m, struct ref *r)
     ref_changed(m, r, false);
 }
 
-/* Names of what was seen, for telling what was not. */
-struct seen_name {
-    const char *name;
-    UT_hash_handle hh;
-};
-
 /* What no image follows any more is not listed: nothing is known of it. */
 static bool is_listed(const struct model *m, const struct ref *r)
 {
@@ -216,6 +210,21 @@ static bool is_listed(const struct model *m, const struct ref *r)
             return true;
     return false;
 }
+
+/* Whether anything is gone if a listing is empty. */
+static bool had_listed(const struct model *m, const struct source *s)
+{
+    for (const struct ref *r = s->refs; r; r = r->hh.next)
+        if (!r->deleted && is_listed(m, r))
+            return true;
+    return false;
+}
+
+/* Names of what was seen, for telling what was not. */
+struct seen_name {
+    const char *name;
+    UT_hash_handle hh;
+};
 
 static void mark_missing(struct model *m, struct source *s, const struct seen_ref *refs, size_t n)
 {
@@ -247,7 +256,7 @@ bool model_source_unseen(const struct model *m, const char *source)
 void model_on_refs(struct model *m, const char *source, const struct seen_ref *refs, size_t n)
 {
     struct source *s = source_get(m, source);
-    if (n == 0 && had_refs(s)) {
+    if (n == 0 && had_listed(m, s)) {
         model_on_source_failed(m, source,
                                "the repository has no refs that match, where it had some");
         return;

@@ -98,6 +98,27 @@ static void test_a_new_variant_sleeps_where_the_others_do(void **state)
     world_done(&w);
 }
 
+/* What farm.yaml follows is another thing now, and there is none of it yet: that is no repository that was emptied. */
+static void test_a_pattern_that_finds_nothing_yet(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w, BRANCH("1"));
+    world_see_all(&w, SOURCE, "c1", REFS(BRANCH("1")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    str_replace(&image->ref, "refs/tags/v*");
+    reload(&w);
+    world_see_all(&w, SOURCE, "c1", REFS(NULL));
+    assert_null(w.m->sources->error);
+    world_see_all(&w, SOURCE, "c2", REFS(TAG("1.0.0")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    /* one that finds nothing any more is */
+    world_see_all(&w, SOURCE, "c1", REFS(NULL));
+    world_see_all(&w, SOURCE, "c1", REFS(NULL));
+    assert_string_equal(world_track_state(&w, "tool@v1.0.0"), "published");
+    assert_non_null(w.m->sources->error);
+    world_done(&w);
+}
+
 /* ---- bases from outside ---- */
 
 /* Answers the look-ups that are asked for; returns how many there were. */
@@ -152,6 +173,7 @@ int main(void)
         cmocka_unit_test(test_a_branch_in_place_of_a_tag),
         cmocka_unit_test(test_branches_in_place_of_tags_that_are_not_in_date),
         cmocka_unit_test(test_a_new_variant_sleeps_where_the_others_do),
+        cmocka_unit_test(test_a_pattern_that_finds_nothing_yet),
         cmocka_unit_test(test_what_is_named_by_digest_is_looked_up_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,7 +101,7 @@ static void copy_recipe(struct slot *s, const struct slot *like)
     s->last_from = xstrdup(like->last_from);
     s->buildah = like->buildah;
     s->buildah_for = xstrdup(like->buildah_for);
-    if (!s->pins.cap) { /* most slots have one pin: no more room than that */
+    if (!s->pins.cap && like->pins.n) { /* most slots have one pin: no more room than that */
         s->pins.cap = like->pins.n;
         s->pins.items = xcalloc(like->pins.n, sizeof(*s->pins.items));
     }

@@ -342,7 +342,8 @@ static size_t tags_to_move(struct model *m, const struct track *t, const childve
 
 static bool concerned(const struct track *t, const struct track *rival, const struct tag_node *n)
 {
-    return rival->lost_tag || incumbent(rival, n) || rival->reason.code == REASON_HELD ||
+    return rival->lost_tag || rival->conflict || incumbent(rival, n) ||
+           rival->reason.code == REASON_HELD ||
            (n->ranked && n->versions ? version_cmp(&t->parsed_version, &rival->parsed_version) == 0
                                      : rank(t, rival, n) == 0);
 }

@@ -184,6 +184,38 @@ static void test_promote_takes_nothing_from_a_higher_version(void **state)
     world_done(&w);
 }
 
+/* Rule 3.2: a conflict is told of a tag that is in conflict still, once a higher version has another of them. */
+static void test_a_conflict_names_what_is_in_conflict_still(void **state)
+{
+    static const char *const refs[] = {"refs/tags/v1.0.0", NULL}, *const more[] = {
+                                                                      "refs/tags/v1.0.0",
+                                                                      "refs/tags/v1.1.0", NULL};
+    struct world w;
+    world_init(&w);
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "b" : "a";
+        cleanup_free char *source = xasprintf("https://git.test/%s.git", name);
+        struct farm_image *image = world_image(&w, name, source, "refs/tags/*", name);
+        str_replace(&image->repository, "r.test/osf/shared");
+        str_replace(&image->tags.items[0], "$major.$minor");
+        strvec_add(&image->tags, "latest");
+    }
+    world_start(&w);
+    world_board(&w, "one");
+    world_see_all(&w, "https://git.test/b.git", "c1", refs);
+    world_settle(&w, NULL);
+    world_see_all(&w, "https://git.test/a.git", "c1", refs);
+    world_settle(&w, NULL);
+    world_is(&w, "a@v1.0.0", "conflict", "tag-conflict");
+    world_says(&w, "a@v1.0.0", "shared:latest");
+    world_see_all(&w, "https://git.test/b.git", "c1", more);
+    world_settle(&w, NULL);
+    world_is(&w, "b@v1.1.0", "published", "published");
+    world_is(&w, "a@v1.0.0", "conflict", "tag-conflict");
+    world_says(&w, "a@v1.0.0", "shared:1.0 ");
+    world_done(&w);
+}
+
 /* Rule 4.5: what is promoted is published once; an optional platform that succeeds later waits for the hold's end. */
 static void test_a_hold_stays_for_what_joins_a_promoted_build(void **state)
 {
@@ -316,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_equal_output_replaces_what_was_lost),
         cmocka_unit_test(test_whose_turn_it_is),
         cmocka_unit_test(test_promote_takes_nothing_from_a_higher_version),
+        cmocka_unit_test(test_a_conflict_names_what_is_in_conflict_still),
         cmocka_unit_test(test_a_hold_stays_for_what_joins_a_promoted_build),
         cmocka_unit_test(test_who_succeeds_itself_is_not_blamed),
         cmocka_unit_test(test_what_a_person_asks_for_supersedes_at_once),

@@ -1,6 +1,7 @@
 #include "tests/lib/model_steps.h"
 
 #include "common/digest.h"
+#include "tests/lib/model_commands.h"
 
 struct effect world_take(struct world *w, enum effect_kind kind)
 {
@@ -173,4 +174,18 @@ void world_says(struct world *w, const char *track, const char *text)
     const char *said = world_text(w, track, "reason", "text");
     if (!strstr(said, text))
         fail_msg("'%s' does not say '%s'", said, text);
+}
+
+void world_audited(struct world *w, const char *repository, const char *found)
+{
+    struct err err = ERR_INIT;
+    world_begin(w, 1);
+    assert_int_equal(model_on_audit(w->m, repository, &err), 0);
+    world_end(w);
+    struct effect e = world_take(w, EFFECT_AUDIT);
+    const struct audited seen = {"latest", world_tag_digest(w, repository, "latest"), found};
+    world_begin(w, 1);
+    model_on_audited(w->m, e.repository, &seen, 1);
+    world_end(w);
+    effect_done(&e);
 }

@@ -48,3 +48,5 @@ struct wire_poll_response world_agent_poll(struct world *w, struct world_agent *
 void world_is(struct world *w, const char *track, const char *state, const char *code);
 /* Asserts that its reason's text contains `text`. */
 void world_says(struct world *w, const char *track, const char *text);
+/* A person asks for an audit of the repository, which finds `found` (NULL: nothing) under its `latest`. */
+void world_audited(struct world *w, const char *repository, const char *found);

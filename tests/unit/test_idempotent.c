@@ -126,24 +126,10 @@ static void source_away(struct world *w)
     effect_done(&e);
 }
 
-static void audited(struct world *w, const char *found)
-{
-    struct err err = ERR_INIT;
-    world_begin(w, 1);
-    assert_int_equal(model_on_audit(w->m, REPO, &err), 0);
-    world_end(w);
-    struct effect e = world_take(w, EFFECT_AUDIT);
-    const struct audited seen = {"latest", world_tag_digest(w, REPO, "latest"), found};
-    world_begin(w, 1);
-    model_on_audited(w->m, e.repository, &seen, 1);
-    world_end(w);
-    effect_done(&e);
-}
-
 static void stopped(struct world *w)
 {
     published(w);
-    audited(w, HAND);
+    world_audited(w, REPO, HAND);
 }
 
 /* ---- asking ---- */

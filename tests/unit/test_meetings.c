@@ -77,21 +77,6 @@ static int cancel_latest(struct world *w, const char *track)
     return r;
 }
 
-/* An audit finds that `latest` of REPO names what the store does not know. */
-static void hand_on_latest(struct world *w)
-{
-    struct err err = ERR_INIT;
-    world_begin(w, 1);
-    assert_int_equal(model_on_audit(w->m, REPO, &err), 0);
-    world_end(w);
-    struct effect e = world_take(w, EFFECT_AUDIT);
-    const struct audited seen = {"latest", world_tag_digest(w, REPO, "latest"), "sha256:hand"};
-    world_begin(w, 1);
-    model_on_audited(w->m, e.repository, &seen, 1);
-    world_end(w);
-    effect_done(&e);
-}
-
 /* ---- retire, and hold, pin or freeze ---- */
 
 static void test_retiring_a_held_track_gives_its_tags_up(void **state)
@@ -246,7 +231,7 @@ static void in_a_stopped_repository(struct world *w)
 {
     one_image(w);
     publish(w, "b1");
-    hand_on_latest(w);
+    world_audited(w, REPO, "sha256:hand");
 }
 
 /* A build that a person keeps from publishing waits as one that is held does: newer inputs take its place however often
@@ -476,7 +461,7 @@ static void it_is_retired(struct world *w)
 static void its_repository_has_stopped(struct world *w)
 {
     world_push(w, BASES, "b2", NULL);
-    hand_on_latest(w);
+    world_audited(w, REPO, "sha256:hand");
 }
 
 /* Rule 6.4: what is built on it is built on what it published last. */

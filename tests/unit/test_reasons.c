@@ -100,20 +100,6 @@ static void inspected(struct world *w, const struct context_facts *facts)
     effect_done(&e);
 }
 
-static void audited(struct world *w, const char *found)
-{
-    struct err err = ERR_INIT;
-    world_begin(w, 1);
-    assert_int_equal(model_on_audit(w->m, REPO, &err), 0);
-    world_end(w);
-    struct effect e = world_take(w, EFFECT_AUDIT);
-    const struct audited seen = {"latest", world_tag_digest(w, REPO, "latest"), found};
-    world_begin(w, 1);
-    model_on_audited(w->m, e.repository, &seen, 1);
-    world_end(w);
-    effect_done(&e);
-}
-
 /* ---- waiting ---- */
 
 static void files_are_being_read(struct world *w)
@@ -490,18 +476,18 @@ static void somebody_moved_a_tag(struct world *w)
     cleanup_free char *older = xstrdup(world_tag_digest(w, REPO, "latest"));
     world_push(w, APPS, "a2", NULL);
     world_settle(w, NULL);
-    audited(w, older);
+    world_audited(w, REPO, older);
 }
 static void somebody_deleted_a_tag(struct world *w)
 {
     published(w);
-    audited(w, NULL);
+    world_audited(w, REPO, NULL);
 }
 static void a_person_has_it_put_back(struct world *w)
 {
     struct err err = ERR_INIT;
     published(w);
-    audited(w, HAND);
+    world_audited(w, REPO, HAND);
     world_begin(w, 1);
     assert_int_equal(model_on_restore(w->m, REPO, &err), 0);
     world_end(w);

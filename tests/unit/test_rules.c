@@ -4,101 +4,16 @@
 #include "common/digest.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
-#include "tests/lib/model_world.h"
+#include "tests/lib/model_steps.h"
 
 #define BASES  "https://git.test/bases.git"
 #define APPS   "https://git.test/apps.git"
-#define MASTER "refs/heads/master"
 #define BASE   "base@master"
 #define APP    "app@master"
 #define ON     "FROM r.test/osf/base:latest\n"
 #define MINUTE ((int64_t)60 * 1000)
 
 /* ---- what happens ---- */
-
-/* Inspections of that source alone are done, its Dockerfiles being `text`. */
-static void inspect(struct world *w, const char *source, const char *text)
-{
-    for (size_t i = 0; i < w->todo.n; i++) {
-        struct effect e = w->todo.items[i];
-        char id[DIGEST_SIZE];
-        if (e.kind != EFFECT_INSPECT || !str_eq(e.source, source))
-            continue;
-        vec_remove(&w->todo, i--);
-        digest_of(e.commit, strlen(e.commit), id);
-        struct context_facts facts = {.exists = true, .id = id, .dockerfile_text = text, .time = 1};
-        world_begin(w, 1);
-        model_on_context(w->m, e.source, e.commit, e.path, e.dockerfile, &facts);
-        world_end(w);
-        effect_done(&e);
-    }
-}
-
-static void push(struct world *w, const char *source, const char *commit, const char *text)
-{
-    world_see(w, source, MASTER, commit);
-    inspect(w, source, text);
-}
-
-static struct effect take(struct world *w, enum effect_kind kind)
-{
-    for (size_t i = 0; i < w->todo.n; i++)
-        if (w->todo.items[i].kind == kind) {
-            struct effect e = w->todo.items[i];
-            vec_remove(&w->todo, i);
-            return e;
-        }
-    fail_msg("no such effect is asked for");
-    return (struct effect){0};
-}
-
-/* The next step of the publication that runs is done. */
-static void step(struct world *w)
-{
-    struct effect e = take(w, EFFECT_PUBLISH);
-    world_begin(w, 1);
-    model_on_publication_step(w->m, e.publication, e.step);
-    world_end(w);
-    effect_done(&e);
-}
-
-/* The board's poll brings exactly one lease. It succeeds with `content`, or fails where that is NULL. */
-static void build(struct world *w, const char *image, const char *content)
-{
-    struct wire_poll_response got = world_poll(w, "one");
-    assert_int_equal(got.leases.n, 1);
-    assert_string_equal(got.leases.items[0].job.image, image);
-    if (content)
-        world_succeed(w, &got.leases.items[0], content);
-    else
-        world_fail(w, &got.leases.items[0], WIRE_FAILURE_RECIPE);
-    wire_poll_response_done(&got);
-}
-
-static void reload(struct world *w)
-{
-    world_begin(w, 1);
-    model_on_config(w->m, w->farm);
-    world_end(w);
-}
-
-static void is(struct world *w, const char *track, const char *state, const char *code)
-{
-    assert_string_equal(world_track_state(w, track), state);
-    assert_string_equal(world_text(w, track, "reason", "code"), code);
-}
-
-static void says(struct world *w, const char *track, const char *text)
-{
-    const char *said = world_text(w, track, "reason", "text");
-    if (!strstr(said, text))
-        fail_msg("'%s' does not say '%s'", said, text);
-}
-
-static struct farm_image *image(struct world *w, const char *name)
-{
-    return &w->farm->images.items[farm_image(w->farm, name) - w->farm->images.items];
-}
 
 static const struct tag *tag(struct world *w, const char *repository, const char *name)
 {
@@ -112,7 +27,7 @@ static const struct tag *tag(struct world *w, const char *repository, const char
 static void one_image(struct world *w)
 {
     world_init(w);
-    world_image(w, "base", BASES, MASTER, "./mk");
+    world_image(w, "base", BASES, WORLD_MASTER, "./mk");
     world_start(w);
     world_board(w, "one");
 }
@@ -121,7 +36,7 @@ static void one_image(struct world *w)
 static void one_app(struct world *w)
 {
     world_init(w);
-    world_image(w, "app", APPS, MASTER, NULL);
+    world_image(w, "app", APPS, WORLD_MASTER, NULL);
     world_start(w);
     world_board(w, "one");
 }
@@ -130,15 +45,15 @@ static void one_app(struct world *w)
 static void two_images(struct world *w)
 {
     world_init(w);
-    world_image(w, "base", BASES, MASTER, "./mk");
-    world_image(w, "app", APPS, MASTER, NULL);
+    world_image(w, "base", BASES, WORLD_MASTER, "./mk");
+    world_image(w, "app", APPS, WORLD_MASTER, NULL);
     world_start(w);
     world_board(w, "one");
-    push(w, BASES, "b1", NULL);
+    world_push(w, BASES, "b1", NULL);
     world_settle(w, NULL);
-    push(w, APPS, "a1", ON);
+    world_push(w, APPS, "a1", ON);
     world_settle(w, NULL);
-    is(w, APP, "published", "published");
+    world_is(w, APP, "published", "published");
 }
 
 /* ---- keys ---- */
@@ -153,15 +68,15 @@ static void test_a_commit_that_changes_other_files_builds_nothing(void **state)
     for (int64_t i = 0; i < 3; i++) {
         char commit[8];
         snprintf(commit, sizeof(commit), "c%d", (int)i);
-        world_see(&w, BASES, MASTER, commit);
-        struct effect e = take(&w, EFFECT_INSPECT);
+        world_see(&w, BASES, WORLD_MASTER, commit);
+        struct effect e = world_take(&w, EFFECT_INSPECT);
         struct context_facts facts = {.exists = true, .id = same, .time = 1600000000 + i * 1000};
         world_begin(&w, 1);
         model_on_context(w.m, e.source, e.commit, e.path, e.dockerfile, &facts);
         world_end(&w);
         effect_done(&e);
         assert_int_equal(world_settle(&w, NULL), i ? 0 : 1);
-        is(&w, BASE, "published", "published");
+        world_is(&w, BASE, "published", "published");
     }
     world_done(&w);
 }
@@ -177,20 +92,20 @@ static void test_tracks_with_one_key_share_its_job(void **state)
     world_start(&w);
     world_board(&w, "one");
     world_see_all(&w, BASES, "c1", both);
-    inspect(&w, BASES, NULL);
+    world_inspect_source(&w, BASES, NULL);
     struct wire_poll_response got = world_poll(&w, "one");
     assert_int_equal(got.leases.n, 1);
     struct seen_ref moved[] = {{"refs/heads/a", "c2", true}, {"refs/heads/b", "c1", true}};
     world_begin(&w, 1);
     model_on_refs(w.m, BASES, moved, 2);
     world_end(&w);
-    inspect(&w, BASES, NULL);
+    world_inspect_source(&w, BASES, NULL);
     world_succeed(&w, &got.leases.items[0], "x");
     wire_poll_response_done(&got);
     world_publish(&w);
-    is(&w, "base@b", "published", "published");
+    world_is(&w, "base@b", "published", "published");
     assert_int_equal(world_settle(&w, NULL), 1);
-    is(&w, "base@a", "published", "published");
+    world_is(&w, "base@a", "published", "published");
     world_done(&w);
 }
 
@@ -205,7 +120,7 @@ static void test_a_cancelled_build_does_not_keep_a_shared_job(void **state)
     str_replace(&branches->tags.items[0], "$branch");
     world_start(&w);
     world_see_all(&w, BASES, "c1", both);
-    inspect(&w, BASES, NULL);
+    world_inspect_source(&w, BASES, NULL);
     const struct job *shared = track_find(w.m, "base@a")->slots[PLATFORM_AMD64]->job;
     cleanup_free char *key = xstrdup(shared->key);
     world_begin(&w, 1);
@@ -217,7 +132,7 @@ static void test_a_cancelled_build_does_not_keep_a_shared_job(void **state)
     world_begin(&w, 1);
     model_on_refs(w.m, BASES, moved, 2);
     world_end(&w);
-    inspect(&w, BASES, NULL);
+    world_inspect_source(&w, BASES, NULL);
     assert_int_equal(job_find(w.m, key)->state, JOB_CANCELLED);
     world_done(&w);
 }
@@ -232,8 +147,8 @@ static void test_packing_alone_replaces_the_manifest_and_ripples_nothing(void **
     const struct publication *p = tag(&w, "r.test/osf/base", "latest")->shown;
     cleanup_free char *before = xstrdup(p->child.items[0].digest);
     snprintf(content, sizeof(content), "%s", p->child.items[0].content);
-    image(&w, "base")->compression = FARM_COMPRESSION_ZSTD;
-    reload(&w);
+    world_find_image(&w, "base")->compression = FARM_COMPRESSION_ZSTD;
+    world_reload(&w);
     world_inspect(&w, NULL);
     struct wire_poll_response got = world_poll(&w, "one");
     assert_int_equal(got.leases.n, 1);
@@ -273,7 +188,7 @@ static void test_one_publication_of_a_repository_at_a_time(void **state)
     world_start(&w);
     world_board(&w, "one");
     world_see_all(&w, BASES, "c1", both);
-    inspect(&w, BASES, NULL);
+    world_inspect_source(&w, BASES, NULL);
     struct wire_poll_response got = world_poll(&w, "one");
     assert_int_equal(got.leases.n, 2);
     for (size_t i = 0; i < 2; i++)
@@ -281,8 +196,8 @@ static void test_one_publication_of_a_repository_at_a_time(void **state)
     wire_poll_response_done(&got);
     world_retain(&w);
     bool a_first = str_eq(world_text(&w, "base@a", "reason", "code"), "publishing");
-    is(&w, a_first ? "base@a" : "base@b", "publishing", "publishing");
-    is(&w, a_first ? "base@b" : "base@a", "publishing", "repository-busy");
+    world_is(&w, a_first ? "base@a" : "base@b", "publishing", "publishing");
+    world_is(&w, a_first ? "base@b" : "base@a", "publishing", "repository-busy");
     world_publish(&w);
     int64_t a = tag(&w, "r.test/osf/base", "a")->generation;
     int64_t b = tag(&w, "r.test/osf/base", "b")->generation;
@@ -294,13 +209,13 @@ static void test_one_publication_of_a_repository_at_a_time(void **state)
 static void overtake(struct world *w, int steps)
 {
     one_image(w);
-    push(w, BASES, "c1", NULL);
-    build(w, "base", "x");
+    world_push(w, BASES, "c1", NULL);
+    world_build(w, "one", "base", "x");
     world_retain(w);
     for (int i = 0; i < steps; i++)
-        step(w);
-    push(w, BASES, "c2", NULL);
-    build(w, "base", "y");
+        world_step(w);
+    world_push(w, BASES, "c2", NULL);
+    world_build(w, "one", "base", "y");
     world_retain(w);
 }
 
@@ -308,7 +223,7 @@ static void test_newer_keys_supersede_before_the_first_tag(void **state)
 {
     struct world w;
     overtake(&w, 0);
-    is(&w, BASE, "publishing", "publishing");
+    world_is(&w, BASE, "publishing", "publishing");
     world_publish(&w);
     /* the first generation never had a tag */
     assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 2);
@@ -320,13 +235,13 @@ static void test_from_the_first_tag_on_it_runs_to_its_end(void **state)
 {
     struct world w;
     overtake(&w, 1); /* the first tag's PUT is journalled */
-    is(&w, BASE, "publishing", "publishing");
-    says(&w, BASE, "generation 1");
-    step(&w);
+    world_is(&w, BASE, "publishing", "publishing");
+    world_says(&w, BASE, "generation 1");
+    world_step(&w);
     assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 1);
     world_publish(&w);
     assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 2);
-    is(&w, BASE, "published", "published");
+    world_is(&w, BASE, "published", "published");
     world_done(&w);
 }
 
@@ -336,14 +251,14 @@ static void test_superseded_twice_it_may_finish(void **state)
 {
     struct world w;
     one_image(&w);
-    push(&w, BASES, "c1", NULL);
+    world_push(&w, BASES, "c1", NULL);
     int64_t first = track_find(w.m, BASE)->build;
-    push(&w, BASES, "c2", NULL);
-    push(&w, BASES, "c3", NULL);
+    world_push(&w, BASES, "c2", NULL);
+    world_push(&w, BASES, "c3", NULL);
     assert_int_equal(track_find(w.m, BASE)->build, first + 2);
-    push(&w, BASES, "c4", NULL);
+    world_push(&w, BASES, "c4", NULL);
     assert_int_equal(track_find(w.m, BASE)->build, first + 2);
-    build(&w, "base", "x");
+    world_build(&w, "one", "base", "x");
     world_publish(&w);
     assert_int_equal(tag(&w, "r.test/osf/base", "latest")->generation, 1);
     assert_int_equal(world_settle(&w, NULL), 1); /* and then the newest */
@@ -355,16 +270,16 @@ static void test_a_dependent_waits_an_hour_at_most(void **state)
 {
     struct world w;
     two_images(&w);
-    world_see(&w, BASES, MASTER, "b2"); /* its files are being read, and no answer comes */
-    push(&w, APPS, "a2", ON);
-    is(&w, APP, "waiting", "base-building");
-    says(&w, APP, BASE);
+    world_see(&w, BASES, WORLD_MASTER, "b2"); /* its files are being read, and no answer comes */
+    world_push(&w, APPS, "a2", ON);
+    world_is(&w, APP, "waiting", "base-building");
+    world_says(&w, APP, BASE);
     for (int i = 0; i < 3; i++) {
         world_wait(&w, 16 * MINUTE);
-        is(&w, APP, "waiting", "base-building");
+        world_is(&w, APP, "waiting", "base-building");
         world_restart(
             &w); /* what is left of the hour is stored, as it was a quarter of it ago at most */
-        is(&w, APP, "waiting", "base-building");
+        world_is(&w, APP, "waiting", "base-building");
     }
     world_wait(&w, 16 * MINUTE);
     assert_string_equal(world_track_state(&w, APP), "building");
@@ -375,17 +290,17 @@ static void test_each_wait_is_a_whole_one(void **state)
 {
     struct world w;
     two_images(&w);
-    world_see(&w, BASES, MASTER, "b2");
-    push(&w, APPS, "a2", ON);
-    is(&w, APP, "waiting", "base-building");
-    push(&w, APPS, "a1", ON); /* that is built already: there is nothing to wait for */
-    is(&w, APP, "published", "published");
-    world_see(&w, BASES, MASTER, "b1");
-    is(&w, BASE, "published", "published");
+    world_see(&w, BASES, WORLD_MASTER, "b2");
+    world_push(&w, APPS, "a2", ON);
+    world_is(&w, APP, "waiting", "base-building");
+    world_push(&w, APPS, "a1", ON); /* that is built already: there is nothing to wait for */
+    world_is(&w, APP, "published", "published");
+    world_see(&w, BASES, WORLD_MASTER, "b1");
+    world_is(&w, BASE, "published", "published");
     world_wait(&w, 120 * MINUTE);
-    world_see(&w, BASES, MASTER, "b3");
-    push(&w, APPS, "a3", ON);
-    is(&w, APP, "waiting", "base-building");
+    world_see(&w, BASES, WORLD_MASTER, "b3");
+    world_push(&w, APPS, "a3", ON);
+    world_is(&w, APP, "waiting", "base-building");
     world_done(&w);
 }
 
@@ -393,14 +308,14 @@ static void test_a_broken_base_does_not_stop_its_dependents(void **state)
 {
     struct world w;
     two_images(&w);
-    push(&w, BASES, "b2", NULL);
-    build(&w, "base", NULL);
-    build(&w, "base", NULL);
-    is(&w, BASE, "failed", "job-failed");
-    push(&w, APPS, "a2", ON);
-    build(&w, "app", "fixed");
+    world_push(&w, BASES, "b2", NULL);
+    world_break(&w, "one", "base", WIRE_FAILURE_RECIPE);
+    world_break(&w, "one", "base", WIRE_FAILURE_RECIPE);
+    world_is(&w, BASE, "failed", "job-failed");
+    world_push(&w, APPS, "a2", ON);
+    world_build(&w, "one", "app", "fixed");
     world_publish(&w);
-    is(&w, APP, "published", "published");
+    world_is(&w, APP, "published", "published");
     world_done(&w);
 }
 
@@ -408,14 +323,14 @@ static void test_a_base_that_backs_off_is_not_waited_for(void **state)
 {
     struct world w;
     two_images(&w);
-    push(&w, BASES, "b2", NULL);
+    world_push(&w, BASES, "b2", NULL);
     struct wire_poll_response got = world_poll(&w, "one");
     assert_int_equal(got.leases.n, 1);
     world_fail(&w, &got.leases.items[0], WIRE_FAILURE_INFRA);
     wire_poll_response_done(&got);
-    is(&w, BASE, "building", "backing-off");
-    push(&w, APPS, "a2", ON);
-    build(&w, "app", "fixed");
+    world_is(&w, BASE, "building", "backing-off");
+    world_push(&w, APPS, "a2", ON);
+    world_build(&w, "one", "app", "fixed");
     world_done(&w);
 }
 
@@ -423,21 +338,21 @@ static void test_a_cycle_is_blocked_and_named(void **state)
 {
     struct world w;
     world_init(&w);
-    world_image(&w, "base", BASES, MASTER, NULL);
-    world_image(&w, "app", APPS, MASTER, NULL);
+    world_image(&w, "base", BASES, WORLD_MASTER, NULL);
+    world_image(&w, "app", APPS, WORLD_MASTER, NULL);
     world_start(&w);
     world_board(&w, "one");
-    push(&w, BASES, "b1", "FROM r.test/osf/app:latest\n");
-    push(&w, APPS, "a1", ON);
-    is(&w, BASE, "blocked", "base-cycle");
-    is(&w, APP, "blocked", "base-cycle");
-    says(&w, APP, "app@master <- base@master <- app@master");
-    push(&w, BASES, "b2", "FROM scratch\n");
-    build(&w, "base", "x");
+    world_push(&w, BASES, "b1", "FROM r.test/osf/app:latest\n");
+    world_push(&w, APPS, "a1", ON);
+    world_is(&w, BASE, "blocked", "base-cycle");
+    world_is(&w, APP, "blocked", "base-cycle");
+    world_says(&w, APP, "app@master <- base@master <- app@master");
+    world_push(&w, BASES, "b2", "FROM scratch\n");
+    world_build(&w, "one", "base", "x");
     world_publish(&w);
-    build(&w, "app", "y");
+    world_build(&w, "one", "app", "y");
     world_publish(&w);
-    is(&w, APP, "published", "published");
+    world_is(&w, APP, "published", "published");
     world_done(&w);
 }
 
@@ -445,17 +360,17 @@ static void test_a_base_of_ours_that_is_missing_blocks(void **state)
 {
     struct world w;
     two_images(&w);
-    push(&w, APPS, "a2", "FROM r.test/osf/base:none\n");
-    is(&w, APP, "blocked", "base-missing");
-    says(&w, APP, "base r.test/osf/base:none is not published");
+    world_push(&w, APPS, "a2", "FROM r.test/osf/base:none\n");
+    world_is(&w, APP, "blocked", "base-missing");
+    world_says(&w, APP, "base r.test/osf/base:none is not published");
     VEC_FOREACH (&w.todo, e)
         assert_int_not_equal(e->kind, EFFECT_RESOLVE_BASE); /* never from outside instead */
-    vec_push(&image(&w, "app")->platforms, PLATFORM_ARM64);
-    reload(&w);
-    push(&w, APPS, "a3", ON); /* arm64 is new to what is published: it does not gate */
-    build(&w, "app", "z");
+    vec_push(&world_find_image(&w, "app")->platforms, PLATFORM_ARM64);
+    world_reload(&w);
+    world_push(&w, APPS, "a3", ON); /* arm64 is new to what is published: it does not gate */
+    world_build(&w, "one", "app", "z");
     world_publish(&w);
-    is(&w, APP, "published", "published");
+    world_is(&w, APP, "published", "published");
     world_done(&w);
 }
 
@@ -463,23 +378,23 @@ static void test_a_base_without_the_platform_blocks(void **state)
 {
     struct world w;
     world_init(&w);
-    world_image(&w, "base", BASES, MASTER, "./mk");
-    struct farm_image *app = world_image(&w, "app", APPS, MASTER, NULL);
+    world_image(&w, "base", BASES, WORLD_MASTER, "./mk");
+    struct farm_image *app = world_image(&w, "app", APPS, WORLD_MASTER, NULL);
     vec_push(&app->platforms, PLATFORM_ARM64);
     world_start(&w);
     world_board(&w, "one");
-    push(&w, BASES, "b1", NULL);
+    world_push(&w, BASES, "b1", NULL);
     world_settle(&w, NULL);
-    push(&w, APPS, "a1", ON);
-    is(&w, APP, "blocked", "base-missing");
-    says(&w, APP, "linux/arm64: base r.test/osf/base:latest has no linux/arm64");
+    world_push(&w, APPS, "a1", ON);
+    world_is(&w, APP, "blocked", "base-missing");
+    world_says(&w, APP, "linux/arm64: base r.test/osf/base:latest has no linux/arm64");
     world_done(&w);
 }
 
 /* What was asked for is answered: `digest` NULL: it failed, and perhaps there is no such thing. */
 static void resolve(struct world *w, const char *digest, bool gone)
 {
-    struct effect e = take(w, EFFECT_RESOLVE_BASE);
+    struct effect e = world_take(w, EFFECT_RESOLVE_BASE);
     struct base_child child = {PLATFORM_AMD64, digest};
     world_begin(w, 1);
     if (digest)
@@ -497,30 +412,30 @@ static void test_a_base_from_outside_is_looked_up_and_polled(void **state)
     digest_of("1", 1, one);
     digest_of("2", 1, two);
     one_app(&w);
-    push(&w, APPS, "a1", "FROM debian:12\n");
-    is(&w, APP, "waiting", "resolving-base");
+    world_push(&w, APPS, "a1", "FROM debian:12\n");
+    world_is(&w, APP, "waiting", "resolving-base");
     resolve(&w, NULL, false);
-    is(&w, APP, "waiting", "registry-away");
+    world_is(&w, APP, "waiting", "registry-away");
     world_wait(&w, 5000);
     resolve(&w, NULL, true);
-    is(&w, APP, "blocked", "base-missing");
+    world_is(&w, APP, "blocked", "base-missing");
     world_wait(&w, 10000);
     resolve(&w, one, false);
-    build(&w, "app", "x");
+    world_build(&w, "one", "app", "x");
     world_publish(&w);
     /* polled: the same, away, another */
     world_wait(&w, w.farm->base_poll_ms);
     resolve(&w, one, false);
-    is(&w, APP, "published", "published");
+    world_is(&w, APP, "published", "published");
     world_wait(&w, w.farm->base_poll_ms);
     resolve(&w, NULL, false);
-    is(&w, APP, "published", "published"); /* the last digest stays good */
+    world_is(&w, APP, "published", "published"); /* the last digest stays good */
     world_wait(&w, 5000);
     resolve(&w, two, false);
     assert_string_equal(world_text(&w, APP, "why", "code"), "input-changed");
-    build(&w, "app", "y");
+    world_build(&w, "one", "app", "y");
     world_publish(&w);
-    is(&w, APP, "published", "published");
+    world_is(&w, APP, "published", "published");
     world_done(&w);
 }
 
@@ -530,29 +445,30 @@ static void test_what_cannot_be_built_says_why(void **state)
 {
     struct world w;
     one_app(&w);
-    world_see(&w, APPS, MASTER, "a1");
-    is(&w, APP, "waiting", "inspecting");
-    struct effect e = take(&w, EFFECT_INSPECT);
+    world_see(&w, APPS, WORLD_MASTER, "a1");
+    world_is(&w, APP, "waiting", "inspecting");
+    struct effect e = world_take(&w, EFFECT_INSPECT);
     world_begin(&w, 1);
     model_on_context_failed(w.m, e.source, e.commit, e.path, e.dockerfile, "away");
     world_end(&w);
     effect_done(&e);
-    is(&w, APP, "waiting", "source-away");
+    world_is(&w, APP, "waiting", "source-away");
     world_wait(&w, 5000);
-    e = take(&w, EFFECT_INSPECT);
+    e = world_take(&w, EFFECT_INSPECT);
     world_begin(&w, 1);
     model_on_context(
         w.m, e.source, e.commit, e.path, e.dockerfile,
         &(struct context_facts){.exists = true, .id = "sha256:1", .error = "too large"});
     world_end(&w);
     effect_done(&e);
-    is(&w, APP, "blocked", "context-refused");
-    push(&w, APPS, "a2", NULL);
-    is(&w, APP, "blocked", "dockerfile");
-    push(&w, APPS, "a3", "FROM --platform=linux/arm64 scratch AS a\nFROM --platform=nonsense b\n");
-    is(&w, APP, "blocked", "dockerfile");
-    push(&w, APPS, "a4", "FROM scratch\n");
-    is(&w, APP, "building", "boards-busy");
+    world_is(&w, APP, "blocked", "context-refused");
+    world_push(&w, APPS, "a2", NULL);
+    world_is(&w, APP, "blocked", "dockerfile");
+    world_push(&w, APPS, "a3",
+               "FROM --platform=linux/arm64 scratch AS a\nFROM --platform=nonsense b\n");
+    world_is(&w, APP, "blocked", "dockerfile");
+    world_push(&w, APPS, "a4", "FROM scratch\n");
+    world_is(&w, APP, "building", "boards-busy");
     world_done(&w);
 }
 
@@ -561,10 +477,10 @@ static void test_what_farm_yaml_names_no_more_is_left_as_it_is(void **state)
     struct world w;
     two_images(&w);
     int64_t generation = tag(&w, "r.test/osf/app", "latest")->generation;
-    str_replace(&image(&w, "app")->name, "other");
+    str_replace(&world_find_image(&w, "app")->name, "other");
     farm_sort(w.farm);
-    reload(&w);
-    is(&w, APP, "unknown", "not-configured");
+    world_reload(&w);
+    world_is(&w, APP, "unknown", "not-configured");
     assert_int_equal(tag(&w, "r.test/osf/app", "latest")->generation, generation);
     world_done(&w);
 }
@@ -574,17 +490,17 @@ static void test_what_a_person_cancelled_waits_for_a_new_key_or_a_person(void **
     struct err err = ERR_INIT;
     struct world w;
     one_image(&w);
-    push(&w, BASES, "c1", NULL);
+    world_push(&w, BASES, "c1", NULL);
     world_begin(&w, 1);
     assert_int_equal(model_on_cancel_build(w.m, track_find(w.m, BASE)->build, &err), 0);
     world_end(&w);
-    is(&w, BASE, "cancelled", "cancelled");
+    world_is(&w, BASE, "cancelled", "cancelled");
     world_restart(&w);
     world_wait(&w, 48 * 60 * MINUTE);
-    is(&w, BASE, "cancelled", "cancelled");
-    push(&w, BASES, "c2", NULL);
+    world_is(&w, BASE, "cancelled", "cancelled");
+    world_push(&w, BASES, "c2", NULL);
     assert_int_equal(world_settle(&w, NULL), 1);
-    is(&w, BASE, "published", "published");
+    world_is(&w, BASE, "published", "published");
     world_done(&w);
 }
 
@@ -612,12 +528,12 @@ static void test_dockerfiles_go_to_boards_with_buildah(void **state)
     struct world w;
     world_init(&w);
     w.no_buildah = true;
-    world_image(&w, "base", BASES, MASTER, NULL);
-    world_image(&w, "tree", APPS, MASTER, "./make");
+    world_image(&w, "base", BASES, WORLD_MASTER, NULL);
+    world_image(&w, "tree", APPS, WORLD_MASTER, "./make");
     world_start(&w);
     world_board(&w, "one");
-    push(&w, BASES, "c1", "FROM scratch\n");
-    push(&w, APPS, "c1", NULL);
+    world_push(&w, BASES, "c1", "FROM scratch\n");
+    world_push(&w, APPS, "c1", NULL);
     struct wire_poll_response got = world_poll(&w, "one");
     assert_int_equal(got.leases.n, 1);
     assert_string_equal(got.leases.items[0].job.image, "tree");
@@ -626,7 +542,7 @@ static void test_dockerfiles_go_to_boards_with_buildah(void **state)
     assert_non_null(strstr(world_text(&w, BASE, "reason", "text"), "install buildah"));
     w.no_buildah = false; /* it was installed, and the agent started anew */
     world_session(&w, "one", "b", (int64_t)1 << 30, NULL);
-    build(&w, "base", "a");
+    world_build(&w, "one", "base", "a");
     world_done(&w);
 }
 

@@ -21,43 +21,27 @@ static struct digest *find(const struct known *k, const char *text)
     return d;
 }
 
-static void add(struct known *k, const char *text, size_t n)
+void known_add(struct known **k, const char *text)
 {
-    struct digest *d = find(k, text);
+    struct digest *d = find(*k, text);
+    if (!*k) {
+        *k = xnew(struct known);
+        (*k)->holders = 1;
+    }
     if (!d) {
         d = xnew(struct digest);
         d->text = xstrdup(text);
-        HASH_ADD_KEYPTR(hh, k->digests, d->text, strlen(d->text), d);
+        HASH_ADD_KEYPTR(hh, (*k)->digests, d->text, strlen(d->text), d);
     }
-    d->n += n;
+    d->n++;
 }
 
-/* One that nobody else holds. */
-static struct known *own(struct known **k)
+void known_remove(struct known *k, const char *text)
 {
-    struct known *old = *k;
-    if (old && old->holders == 1)
-        return old;
-    *k = xnew(struct known);
-    (*k)->holders = 1;
-    for (const struct digest *d = old ? old->digests : NULL; d; d = d->hh.next)
-        add(*k, d->text, d->n);
-    known_free(old);
-    return *k;
-}
-
-void known_add(struct known **k, const char *digest)
-{
-    add(own(k), digest, 1);
-}
-
-void known_remove(struct known **k, const char *digest)
-{
-    struct known *mine = own(k);
-    struct digest *d = find(mine, digest);
+    struct digest *d = find(k, text);
     if (!d || --d->n > 0)
         return;
-    HASH_DEL(mine->digests, d);
+    HASH_DEL(k->digests, d);
     free(d->text);
     free(d);
 }

@@ -58,10 +58,16 @@ void publication_add(struct model *m, struct publication *p)
 void publication_known(struct model *m, const struct publication *p, bool known)
 {
     struct repository *r = model_repository(m, p->repository);
-    void (*change)(struct known **, const char *) = known ? known_add : known_remove;
-    change(&r->known, p->digest);
-    VEC_FOREACH (&p->child, c)
-        change(&r->known, c->digest);
+    if (known)
+        known_add(&r->known, p->digest);
+    else
+        known_remove(r->known, p->digest);
+    VEC_FOREACH (&p->child, c) {
+        if (known)
+            known_add(&r->known, c->digest);
+        else
+            known_remove(r->known, c->digest);
+    }
 }
 
 static void move(struct model *m, struct publication *p, enum publication_state state)

@@ -1,5 +1,6 @@
 /* What the rules except or do not allow (ARCHITECTURE.md), where what they say of the ordinary case would hold without. */
 #include "common/digest.h"
+#include "daemon/model/audit.h"
 #include "daemon/model/objects.h"
 #include "tests/lib/model_commands.h"
 #include "tests/lib/model_steps.h"
@@ -341,6 +342,25 @@ static void test_a_deleted_version_maintains_nothing(void **state)
     world_done(&w);
 }
 
+/* Rule P.7: what the store does not know is not put back by `enforce`, and not said to be. */
+static void test_enforce_puts_nothing_unknown_back(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "base", SOURCE, WORLD_MASTER, "./mk")->enforce = true;
+    world_start(&w);
+    world_board(&w, "one");
+    world_push(&w, SOURCE, "c1", NULL);
+    world_settle(&w, NULL);
+    world_audited(&w, BASE, "sha256:hand");
+    struct tag *tag = tag_find(w.m, BASE, "latest");
+    cleanup_free char *text = audit_text(w.m, tag);
+    assert_false(tag->put_back);
+    assert_non_null(strstr(text, "adopt or restore decides"));
+    assert_null(strstr(text, "put back"));
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +374,7 @@ int main(void)
         cmocka_unit_test(test_what_a_person_asks_for_supersedes_at_once),
         cmocka_unit_test(test_who_waits_far_below_is_told),
         cmocka_unit_test(test_a_deleted_version_maintains_nothing),
+        cmocka_unit_test(test_enforce_puts_nothing_unknown_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

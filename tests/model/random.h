@@ -2,7 +2,9 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Scrambles 64 bits. */
 static inline uint64_t mix(uint64_t x)
@@ -31,6 +33,21 @@ static inline uint64_t mix_text(const char *s)
     for (; s && *s; s++)
         h = (h ^ (unsigned char)*s) * 0x100000001b3;
     return mix(h);
+}
+
+/* A number that `n` bytes stand for, eight at a time: for much. */
+static inline uint64_t mix_bytes(const char *s, size_t n)
+{
+    uint64_t h = 0, word;
+    for (; n >= sizeof(word); n -= sizeof(word), s += sizeof(word)) {
+        memcpy(&word, s, sizeof(word));
+        h = (h ^ word) * 0x9e3779b97f4a7c15;
+        h ^= h >> 32;
+    }
+    word = n;
+    if (n)
+        memcpy(&word, s, n);
+    return mix2(h, word + n);
 }
 
 /* A stream of numbers. */

@@ -111,47 +111,47 @@ struct model *sim_turn(struct sim *s)
 }
 
 /* What only the time of day decides, or what the index's bytes, which tell it, do. */
-static bool of_the_day(const struct change *row, const struct column *c)
+static bool of_the_day(enum table_id table, const struct column *c)
 {
     size_t n = strlen(c->name);
     if (str_eq(c->name, "at") || (n > 3 && str_eq(c->name + n - 3, "_at")))
         return true;
-    if (row->table == TABLE_SETTING && str_eq(row->cells[0].s, "frozen at"))
-        return str_eq(c->name, "value");
-    if (row->table == TABLE_ACTION && str_eq(c->name, "text"))
+    if (table == TABLE_ACTION && str_eq(c->name, "text"))
         return true;
-    if (row->table == TABLE_RETENTION) /* of indexes, which tell it */
+    if (table == TABLE_RETENTION) /* of indexes, which tell it */
         return str_eq(c->name, "digest") || str_eq(c->name, "wanted");
-    bool digests = row->table == TABLE_PUBLICATION || row->table == TABLE_PAST_PUBLICATION ||
-                   row->table == TABLE_PUBLICATION_TAG || row->table == TABLE_TAG;
+    bool digests = table == TABLE_PUBLICATION || table == TABLE_PAST_PUBLICATION ||
+                   table == TABLE_PUBLICATION_TAG || table == TABLE_TAG;
     return digests && (str_eq(c->name, "digest") || str_eq(c->name, "bytes"));
 }
 
-/* A number that a text stands for, eight bytes at a time: most of what is traced is long. */
-static uint64_t trace_text(const char *s)
+/* The columns of a table of which that is so, a bit each. */
+static uint64_t days_columns(enum table_id id)
 {
-    uint64_t h = 0, word;
-    size_t n = s ? strlen(s) : 0;
-    for (; n >= sizeof(word); n -= sizeof(word), s += sizeof(word)) {
-        memcpy(&word, s, sizeof(word));
-        h = (h ^ word) * 0x9e3779b97f4a7c15;
-        h ^= h >> 32;
-    }
-    word = n;
-    if (n)
-        memcpy(&word, s, n);
-    return mix2(h, word + n);
+    static uint64_t known[TABLE_COUNT];
+    const struct table *t = table_of(id);
+    if (known[id])
+        return known[id];
+    known[id] = (uint64_t)1 << 63; /* asked */
+    for (size_t i = 0; i < t->n_columns; i++)
+        known[id] |= (uint64_t)of_the_day(id, &t->columns[i]) << i;
+    return known[id];
 }
 
 static void trace_row(struct sim *s, const struct change *row)
 {
+    uint64_t left_out = days_columns(row->table);
+    if (row->table == TABLE_SETTING && str_eq(row->cells[0].s, "frozen at"))
+        left_out |= 2; /* the value */
     s->trace = mix3(s->trace, row->table, row->deleted);
     for (size_t i = 0; i < row->n_cells; i++) {
-        const struct column *c = &table_of(row->table)->columns[i];
-        if (of_the_day(row, c))
+        if (left_out >> i & 1)
             continue;
         const struct cell *cell = &row->cells[i];
-        s->trace = mix3(s->trace, cell->is_text ? trace_text(cell->s) : (uint64_t)cell->i, i);
+        s->trace = mix3(s->trace,
+                        cell->is_text ? mix_bytes(cell->s, cell->s ? strlen(cell->s) : 0)
+                                      : (uint64_t)cell->i,
+                        i);
     }
 }
 

@@ -4,7 +4,7 @@
 
 /* ---- cells ---- */
 
-static int find_column(enum table_id table, const char *name)
+static int look_for_column(enum table_id table, const char *name)
 {
     const struct table *t = table_of(table);
     for (size_t i = 0; i < t->n_columns; i++)
@@ -12,6 +12,23 @@ static int find_column(enum table_id table, const char *name)
             return (int)i;
     fprintf(stderr, "table %s has no column %s\n", t->name, name);
     abort();
+}
+
+/* Names are literals: each is looked for once. */
+static int find_column(enum table_id table, const char *name)
+{
+    static struct {
+        const char *name;
+        enum table_id table;
+        int column;
+    } known[1024];
+    size_t at = ((uintptr_t)name * 31 + table) % (sizeof(known) / sizeof(*known));
+    if (known[at].name != name || known[at].table != table) {
+        known[at].column = look_for_column(table, name);
+        known[at].name = name;
+        known[at].table = table;
+    }
+    return known[at].column;
 }
 
 const struct cell *row_cell(const struct change *row, const char *column)
@@ -88,6 +105,7 @@ static struct store_row *row_of(struct store_sim *s, const struct change *change
     row = xnew(struct store_row);
     row->key = steal_ptr(key);
     HASH_ADD_KEYPTR(hh, s->table[change->table], row->key, strlen(row->key), row);
+    s->sorted[change->table] = false;
     return row;
 }
 
@@ -262,7 +280,9 @@ static int by_key(const struct store_row *a, const struct store_row *b)
 void store_sim_load(struct store_sim *s, bool latest, store_sim_fn fn, void *data)
 {
     for (int t = 0; t < TABLE_COUNT; t++) {
-        HASH_SORT(s->table[t], by_key);
+        if (!s->sorted[t])
+            HASH_SORT(s->table[t], by_key);
+        s->sorted[t] = true;
         for (const struct store_row *row = s->table[t]; row; row = row->hh.next) {
             const struct change *c = version(row, latest);
             if (c && loaded(s, latest, c))

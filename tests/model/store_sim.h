@@ -21,6 +21,7 @@ struct store_row {
 
 struct store_sim {
     struct store_row *table[TABLE_COUNT];
+    bool sorted[TABLE_COUNT]; /* by key, since rows were last added */
 };
 
 typedef VEC(struct row_version *) row_versions;

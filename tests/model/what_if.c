@@ -21,10 +21,7 @@ static void add_row(void *sum, const struct job *j)
 {
     struct strbuf row = {0};
     row_pack(&row, TABLE_JOB, j, 0);
-    uint64_t n = row.n;
-    for (size_t i = 0; i < row.n; i++)
-        n = mix2(n, (unsigned char)row.s[i]);
-    *(uint64_t *)sum += n;
+    *(uint64_t *)sum += mix_bytes(row.s, row.n);
     strbuf_done(&row);
 }
 

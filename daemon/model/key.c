@@ -5,6 +5,7 @@
 #include "common/digest.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
+#include "daemon/model/recipe.h"
 #include "daemon/model/slot_text.h"
 
 #include <inttypes.h>
@@ -14,12 +15,32 @@
  * Written as text at once, in the form that jansson would give it (compact, UTF-8 as it is): a plan over everything
  * computes thousands of keys. */
 
+/* Whether one of the eight bytes is below `n`, which is at most 128. (A byte of 128 and more is not.) */
+static bool any_below(uint64_t bytes, unsigned n)
+{
+    return (bytes - UINT64_MAX / 255 * n) & ~bytes & UINT64_MAX / 255 * 128;
+}
+
+/* How many bytes of `n` from `s` on stay as they are. */
+static size_t plain_length(const char *s, size_t n)
+{
+    size_t i = 0;
+    for (uint64_t bytes; i + sizeof(bytes) <= n; i += sizeof(bytes)) {
+        memcpy(&bytes, s + i, sizeof(bytes));
+        if (any_below(bytes, ' ') || any_below(bytes ^ UINT64_MAX / 255 * '"', 1) ||
+            any_below(bytes ^ UINT64_MAX / 255 * '\\', 1))
+            break;
+    }
+    while (i < n && (unsigned char)s[i] >= ' ' && s[i] != '"' && s[i] != '\\')
+        i++;
+    return i;
+}
+
 static void add_escaped(struct strbuf *list, const char *s)
 {
-    while (*s) {
-        size_t n = 0;
-        while ((unsigned char)s[n] >= ' ' && s[n] != '"' && s[n] != '\\')
-            n++;
+    const char *end = s + strlen(s);
+    while (s < end) {
+        size_t n = plain_length(s, (size_t)(end - s));
         strbuf_addn(list, s, n);
         s += n;
         static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
@@ -161,7 +182,22 @@ const char *key_packing(const struct farm_image *image)
     return image->compression == FARM_COMPRESSION_ZSTD ? "oci+zstd" : "oci+gzip";
 }
 
-static void make_list(struct strbuf *list, struct model *m, const struct slot *s)
+/* The same for all platforms but where farm.yaml asks which it is. */
+static void add_shared_config(struct strbuf *list, struct model *m, const struct slot *s,
+                              struct recipe_reader *reader)
+{
+    size_t begin = list->n;
+    if (reader->config.n) {
+        strbuf_addn(list, reader->config.s, reader->config.n);
+        return;
+    }
+    add_config(list, m, s);
+    if (recipe_alike(reader, s))
+        strbuf_addn(&reader->config, list->s + begin, list->n - begin);
+}
+
+static void make_list(struct strbuf *list, struct model *m, const struct slot *s,
+                      struct recipe_reader *reader)
 {
     list->n = 0;
     strbuf_add(list, "[");
@@ -173,7 +209,7 @@ static void make_list(struct strbuf *list, struct model *m, const struct slot *s
     add_text(list, "context", s->context->id);
     VEC_FOREACH (&s->pins, pin)
         add_named(list, "base ", pin->reference, pin->content);
-    add_config(list, m, s);
+    add_shared_config(list, m, s, reader);
     add_integer(list, "epoch", key_epoch(m, s));
     if (s->rebuild)
         add_integer(list, "rebuild", s->rebuild);
@@ -191,10 +227,10 @@ static struct job *latest_job(const struct slot *s)
     return NULL;
 }
 
-void key_compute(struct model *m, struct slot *s)
+void key_compute(struct model *m, struct slot *s, struct recipe_reader *reader)
 {
     struct strbuf *list = &m->key_list;
-    make_list(list, m, s);
+    make_list(list, m, s, reader);
     struct job *latest = latest_job(s);
     if (latest && str_eq(latest->inputs, list->s)) { /* one list has one key */
         str_replace(&s->key, latest->key);

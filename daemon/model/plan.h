@@ -4,6 +4,8 @@
 
 #include "daemon/model/state.h"
 
+struct recipe_reader;
+
 /* Plans every queued track, ancestors before dependents, until none is queued. */
 void plan_run(struct model *m);
 /* Queues every track. */
@@ -32,7 +34,7 @@ void slot_done(struct slot *s);
 
 /* key.c: fills in the key, the list of inputs and the job (NULL: none has that key yet) of a slot from what it was
  * evaluated to. */
-void key_compute(struct model *m, struct slot *s);
+void key_compute(struct model *m, struct slot *s, struct recipe_reader *reader);
 /* The list of inputs of a slot that has a key; borrowed. */
 const char *slot_inputs(const struct slot *s);
 /* key_words.c: what differs between two lists of inputs (JSON texts as in job.inputs), in words: clauses that follow

@@ -8,6 +8,7 @@
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/slot_text.h"
+#include "daemon/model/template.h"
 
 /* ---- the builder ---- */
 
@@ -41,6 +42,30 @@ static void take_references(struct slot *s, const struct dockerfile_plan *plan, 
     }
     if (plan->base >= 0)
         str_replace(&s->last_from, plan->references.items[plan->base].name);
+}
+
+static bool asks(const char *text)
+{
+    return text && strchr(text, '$') && template_uses_platform(text);
+}
+
+static bool pairs_ask(const farm_pairs *pairs)
+{
+    VEC_FOREACH (pairs, pair)
+        if (asks(pair->value))
+            return true;
+    return false;
+}
+
+bool recipe_alike(struct recipe_reader *reader, const struct slot *s)
+{
+    const struct farm_image *image = s->t->image;
+    if (!reader->asked)
+        reader->alike = !asks(image->context) && !asks(image->dockerfile) && !asks(image->target) &&
+                        !pairs_ask(&image->args) && !pairs_ask(&image->env) &&
+                        !pairs_ask(&image->labels);
+    reader->asked = true;
+    return reader->alike;
 }
 
 static int parse_once(struct recipe_reader *reader, struct context *c, struct err *err)
@@ -117,6 +142,11 @@ static void parse_dockerfile(struct model *m, struct slot *s, struct recipe_read
                              strvec *names)
 {
     const struct farm_image *image = s->t->image;
+    bool known = reader->of == s->context && reader->like && !reader->like->parse_error;
+    if (known && recipe_alike(reader, s)) {
+        copy_recipe(s, reader->like);
+        return;
+    }
     VEC(struct dockerfile_arg) args = {0};
     strvec values = {0};
     VEC_FOREACH (&image->args, pair) {
@@ -124,8 +154,7 @@ static void parse_dockerfile(struct model *m, struct slot *s, struct recipe_read
         vec_push(&args, (struct dockerfile_arg){pair->name, values.items[values.n - 1]});
     }
     char *target = slot_expand(m, s, image->target);
-    bool same = reader->of == s->context && reader->like && !reader->like->parse_error &&
-                same_arguments(reader, &values, target);
+    bool same = known && same_arguments(reader, &values, target);
     struct dockerfile_options options = {
         .args = args.items, .n_args = args.n, .platform = s->platform, .target = target};
     struct err err = ERR_INIT;
@@ -177,4 +206,5 @@ void recipe_reader_done(struct recipe_reader *reader)
     dockerfile_free(steal_ptr(reader->parsed));
     strvec_done(&reader->args);
     free(steal_ptr(reader->target));
+    strbuf_done(&reader->config);
 }

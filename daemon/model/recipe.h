@@ -14,7 +14,14 @@ struct recipe_reader {
     const struct slot *like;
     strvec args; /* with which they were found: the values of its build arguments */
     char *target;
+    bool asked,
+        alike; /* whether any text of farm.yaml asks which platform it is, once that is `asked` */
+    struct strbuf
+        config; /* what all platforms have of a list of inputs, where they are alike: see key.c */
 };
+
+/* Whether the texts of farm.yaml say the same for all platforms of the slot's track. */
+bool recipe_alike(struct recipe_reader *reader, const struct slot *s);
 
 /* Fills in the pins, the last FROM and the buildah that is wanted of a slot from the Dockerfile of its context, or the
  * pin of the image's builder; or its parse_error. The slot has none of them yet. */

@@ -113,12 +113,18 @@ static void conclude(struct slot *s, enum slot_state state, enum reason_code cod
 
 /* ---- the context ---- */
 
-/* The context of the commit that the ref names now; `near`: that of another platform of the track, or NULL. */
-static struct context *find_context(struct model *m, struct slot *s, struct context *near)
+/* The context of the commit that the ref names now: mostly that of another platform of the track. */
+static struct context *find_context(struct model *m, struct slot *s, struct recipe_reader *reader)
 {
     const struct track *t = s->t;
+    struct context *near = reader->of;
     if (s->context && s->context->known && str_eq(s->context->commit, t->ref->commit))
         return s->context;
+    if (near && recipe_alike(reader, s)) {
+        if (near != s->context)
+            slot_forget(m, s);
+        return s->context = near;
+    }
     cleanup_free char *path = slot_expand(m, s, t->image->context);
     cleanup_free char *dockerfile = t->image->kind == FARM_KIND_DOCKERFILE
                                         ? slot_expand(m, s, t->image->dockerfile)
@@ -133,10 +139,10 @@ static struct context *find_context(struct model *m, struct slot *s, struct cont
     return c;
 }
 
-static bool evaluate_context(struct model *m, struct slot *s, const struct recipe_reader *reader)
+static bool evaluate_context(struct model *m, struct slot *s, struct recipe_reader *reader)
 {
     const struct farm_image *image = s->t->image;
-    struct context *c = find_context(m, s, reader->of);
+    struct context *c = find_context(m, s, reader);
     if (!c->known && c->error)
         conclude(s, SLOT_WAITING, REASON_SOURCE_AWAY, "reading %.12s of %s: %s", c->commit,
                  c->source, c->error);
@@ -289,7 +295,7 @@ static void slot_evaluate(struct model *m, struct slot *s, struct recipe_reader 
         return;
     }
     if (!s->key || s->keyed_rebuild != s->rebuild)
-        key_compute(m, s);
+        key_compute(m, s, reader);
     else if (!s->job) /* jobs stay in memory: one that was found is still that of the key */
         slot_set_job(m, s, job_find(m, s->key));
     s->keyed_rebuild = s->rebuild;

@@ -251,3 +251,12 @@ bool template_uses(const char *text, const char *name)
     }
     return false;
 }
+
+bool template_uses_platform(const char *text)
+{
+    const char *p = text;
+    for (struct token token = next_token(&p); token.kind != TOKEN_END; token = next_token(&p))
+        if (token.kind == TOKEN_NAME && needs_platform(find_var(&token)))
+            return true;
+    return false;
+}

@@ -41,5 +41,7 @@ int template_check(const char *text, const struct template_rules *rules, size_t 
 int template_expand(const char *text, const struct template_vars *vars, char **ret_text,
                     struct err *err);
 
+/* Whether it uses a name that says something else for each platform. */
+bool template_uses_platform(const char *text);
 /* Whether `text` uses $name (as "version", without the dollar). */
 bool template_uses(const char *text, const char *name);

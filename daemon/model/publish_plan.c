@@ -414,7 +414,10 @@ static bool running_is_wanted(const struct publication *p, const struct track *t
         if (!found)
             return false;
     }
-    return true;
+    size_t moves = 0; /* before the first tag, whatever it was to move is to be moved still */
+    VEC_FOREACH (&p->tags, pt)
+        moves += (*pt)->index;
+    return p->state >= PUBLICATION_TAGS || moves == tags->n;
 }
 
 static void show_publishing(struct model *m, struct track *t, const struct publication *p)
@@ -567,12 +570,12 @@ static void take_over(struct model *m, struct track *t, const strvec *move)
 
 /* All tags are where they should be, and a publication of the track runs: it is read back before the build counts as
  * published. One that has not begun with its tags, and is not what is wanted any more, is given up. */
-static bool running_goes_first(struct model *m, struct track *t, const childvec *children)
+static bool running_goes_first(struct model *m, struct track *t)
 {
     const struct publication *running = publish_running(m, t);
     if (!running || t->pinned)
         return false;
-    if (running->state < PUBLICATION_TAGS && !children_equal(&running->child, children)) {
+    if (running->state < PUBLICATION_TAGS) {
         publication_abandon(m, model_repository(m, running->repository)->running,
                             "superseded before its first tag");
         return false;
@@ -610,14 +613,17 @@ void plan_publish(struct model *m, struct track *t)
     str_replace(&t->conflict, NULL);
     if (why.rival)
         t->conflict = xasprintf("%s is claimed by %s too", why.conflict->name, why.rival->id);
-    if (!owned && (why.rival || why.holder))
+    if (!owned && (why.rival || why.holder)) {
         wait_for_person(m, t);
+        if (!t->pinned && publish_running(m, t) && publish_running(m, t)->state < PUBLICATION_TAGS)
+            running_goes_first(m, t);
+    }
     if (!owned && why.rival)
         track_state_set(m, t, TRACK_CONFLICT, REASON_TAG_CONFLICT, "%s", t->conflict);
     else if (!owned && why.holder)
         track_state_set(m, t, TRACK_HELD, REASON_HELD, "tag %s stays with %s, which is held",
                         why.stays->tag, why.holder->id);
-    else if (!move.n && running_goes_first(m, t, &children))
+    else if (!move.n && running_goes_first(m, t))
         ;
     else if (!move.n)
         nothing_to_move(m, t, &why);

@@ -257,6 +257,56 @@ static void test_a_start_heeds_a_hold_of_farm_yaml(void **state)
     world_done(&w);
 }
 
+/* Tags that are not to be moved any more are not moved, though others of the same publication are. */
+static void test_a_template_that_leaves_before_the_first_tag(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w);
+    strvec_add(&image->tags, "extra");
+    begin_publication(&w, PUBLISH_INDEX);
+    free(image->tags.items[1]);
+    vec_remove(&image->tags, 1);
+    world_reload(&w);
+    world_settle(&w, NULL);
+    world_is(&w, TRACK, "published", "published");
+    assert_string_not_equal(world_tag_digest(&w, REPO, "latest"), "");
+    assert_string_equal(world_tag_digest(&w, REPO, "extra"), "");
+    world_done(&w);
+}
+
+/* `other` has `latest`, and is held by farm.yaml while a higher version of `base` is about to take it. */
+static void test_an_incumbent_that_farm_yaml_holds_keeps_its_tag(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        static const char *const old[] = {"refs/tags/v1", NULL};
+        static const char *const new[] = {"refs/tags/v2", NULL};
+        struct world w;
+        struct farm_image *image = begin(&w);
+        str_replace(&image->ref, "refs/tags/v*");
+        strvec_add(&image->tags, "$version");
+        struct farm_image *other =
+            world_image(&w, "other", "https://git.test/b.git", "refs/tags/v*", "./mk");
+        str_replace(&other->repository, REPO);
+        world_start(&w);
+        world_board(&w, "one");
+        world_see_all(&w, "https://git.test/b.git", "b1", old);
+        world_settle(&w, NULL);
+        cleanup_free char *digest = xstrdup(world_tag_digest(&w, REPO, "latest"));
+        world_see_all(&w, SOURCE, "c1", new);
+        world_inspect(&w, NULL);
+        world_build(&w, "one", "base", "x");
+        world_retain(&w);
+        world_find_image(&w, "other")->hold = true;
+        reload(&w, restart);
+        if (restart)
+            world_board(&w, "one");
+        world_settle(&w, NULL);
+        assert_string_equal(world_tag_digest(&w, REPO, "latest"), digest);
+        assert_string_not_equal(world_tag_digest(&w, REPO, "2"), "");
+        world_done(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +318,8 @@ int main(void)
         cmocka_unit_test(test_places_of_a_registry_that_leaves),
         cmocka_unit_test(test_nobody_owns_what_they_published_elsewhere),
         cmocka_unit_test(test_a_start_heeds_a_hold_of_farm_yaml),
+        cmocka_unit_test(test_a_template_that_leaves_before_the_first_tag),
+        cmocka_unit_test(test_an_incumbent_that_farm_yaml_holds_keeps_its_tag),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,7 @@ void attempt_move(struct model *m, struct attempt *a, enum attempt_state state)
 {
     assert(attempt_may(a->state, state));
     a->state = state;
+    m->boards_stamp++;
     model_touch(m, a);
 }
 

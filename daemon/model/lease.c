@@ -140,6 +140,7 @@ static char *job_text(const struct attempt *a)
 
 void board_reply_poll(struct model *m, struct board *b, bool even_empty)
 {
+    m->boards_stamp++;
     if (!b->poll)
         return;
     struct wire_poll_response answer = {.seq = b->seq};

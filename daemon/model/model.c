@@ -80,6 +80,7 @@ void model_turn_begin(struct model *m, struct turn *turn, int64_t mono, int64_t 
     m->turn = turn;
     m->mono = mono;
     m->wall = wall;
+    m->boards_stamp++;
 }
 
 static void encode_dirty(struct model *m)

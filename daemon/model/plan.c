@@ -88,6 +88,7 @@ static void fetch_ahead(const struct model *m)
 /* What is awake for others comes last: by then it is known who needs it, as far as it can be. */
 void plan_run(struct model *m)
 {
+    m->boards_stamp++; /* jobs may have been given to boards, or ended on them */
     VEC(struct track *) later = {0};
     m->plans++;
     do {

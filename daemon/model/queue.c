@@ -130,6 +130,7 @@ static void queue_free(struct model *m, struct queue *q)
     HASH_DEL(m->queues, q);
     vec_free(&q->heap);
     vec_free(&q->fit);
+    free(q->say.text);
     free(q);
 }
 

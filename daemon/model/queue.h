@@ -12,8 +12,17 @@ struct demand {
     bool dockerfile, emulated;
 };
 
+/* What the farm's boards say to that: the same for all jobs of a queue, and told of each. */
+struct boards_say {
+    int64_t stamp; /* of the model's boards_stamp; another one: to be asked again */
+    char *text;    /* of those that could run them; NULL: none does */
+    bool can_run;  /* one that is there could */
+    bool emulated_only, tools_only, too_old; /* what is in the way of some */
+};
+
 struct queue {
     struct demand demand;
+    struct boards_say say;
     jobvec heap; /* the first is the next */
     /* of a round of placing: see schedule.c */
     VEC(struct board *) fit; /* boards that take work and could take these */

@@ -39,6 +39,8 @@
 /* A board whose poll was answered so recently is likely to be asking for more in a moment. */
 #define POLLS_AGAIN_MS 5000
 #define MOMENT_MS      1000
+/* The boards that a job waits for are named, up to so many. */
+#define NAMED_AT_MOST 8
 
 /* ---- the order ---- */
 
@@ -133,6 +135,7 @@ void schedule_demand_changed(struct model *m, struct job *j)
 void schedule_boards_changed(struct model *m)
 {
     estimate_boards_changed(m);
+    m->boards_stamp++;
     m->dispatch = true;
 }
 
@@ -168,14 +171,6 @@ static bool offers(const struct board *b, const struct job *j)
 static bool present(const struct board *b)
 {
     return b->state == BOARD_ONLINE;
-}
-
-bool schedule_can_run(const struct model *m, const struct job *j)
-{
-    for (const struct board *b = m->boards; b; b = b->hh.next)
-        if (present(b) && offers(b, j))
-            return true;
-    return false;
 }
 
 /* Whether there is something in waiting for it. */
@@ -495,7 +490,7 @@ static void format_moment(const struct model *m, int64_t clock, char text[32])
 }
 
 /* What becomes of it, and when, if no board takes it. */
-static void add_end(struct model *m, const struct job *j, struct strbuf *text)
+static void add_end(const struct model *m, const struct job *j, struct strbuf *text)
 {
     char when[32];
     bool fails = j->timeouts > 0 || j->memory_above;
@@ -510,41 +505,71 @@ static void add_end(struct model *m, const struct job *j, struct strbuf *text)
         strbuf_addf(text, "; board %s gets it again if no other takes it by %s", avoid->name, when);
 }
 
-void schedule_why(struct model *m, const struct job *j, struct reason *ret)
+/* Appends what a board that could run the job says; of many boards the last ones are counted. */
+static void add_board(const struct model *m, const struct board *b, const struct job *j, size_t n,
+                      struct strbuf *text)
 {
-    if (j->retry_due) { /* until its timer has put it back in the queue */
-        reason_set(ret, REASON_BACKING_OFF, "%s; tried again after %" PRId64 " s",
-                   j->reason ? j->reason : "failed", model_backoff(j->infra_failures) / 1000);
+    if (n >= NAMED_AT_MOST)
         return;
-    }
-    cleanup_strbuf struct strbuf busy = {0};
-    bool emulated_only = false, tools_only = false, too_old = false;
+    cleanup_free char *why = board_why_not(m, b);
+    const char *free = avoided(m, b, j)       ? "has failed it"
+                       : free_slots(m, b) > 0 ? "is slower than to wait for another"
+                                              : "is busy";
+    strbuf_addf(text, "%sboard %s %s", n ? ", " : "", b->name, why ? why : free);
+}
+
+static void ask_boards(const struct model *m, const struct job *j, struct boards_say *say)
+{
+    cleanup_strbuf struct strbuf text = {0};
+    size_t n = 0;
+    free(say->text);
+    *say = (struct boards_say){.stamp = m->boards_stamp};
     for (const struct board *b = m->boards; b; b = b->hh.next) {
-        if (b->emulated[j->platform] && !j->emulated)
-            emulated_only = true;
-        if (runs(b, j) && !has_tools(b, j))
-            tools_only = true;
-        if (runs(b, j) && buildah_too_old(b, j))
-            too_old = true;
+        say->emulated_only = say->emulated_only || (b->emulated[j->platform] && !j->emulated);
+        say->tools_only = say->tools_only || (runs(b, j) && !has_tools(b, j));
+        say->too_old = say->too_old || (runs(b, j) && buildah_too_old(b, j));
         if (!offers(b, j) || b->state == BOARD_JOINING)
             continue;
-        cleanup_free char *why = board_why_not(m, b);
-        const char *free = avoided(m, b, j)       ? "has failed it"
-                           : free_slots(m, b) > 0 ? "is slower than to wait for another"
-                                                  : "is busy";
-        strbuf_addf(&busy, "%sboard %s %s", busy.n ? ", " : "", b->name, why ? why : free);
+        say->can_run = say->can_run || present(b);
+        add_board(m, b, j, n++, &text);
     }
-    if (busy.n)
-        add_end(m, j, &busy);
-    if (busy.n)
-        reason_set(ret, REASON_BOARDS_BUSY, "%s", strbuf_str(&busy));
-    else if (too_old)
+    if (n > NAMED_AT_MOST)
+        strbuf_addf(&text, " and %zu more", n - NAMED_AT_MOST);
+    if (!n)
+        return;
+    add_end(m, j, &text);
+    say->text = strbuf_steal(&text);
+}
+
+/* What the boards say to the job; `own` is room for one that is in no queue. */
+static const struct boards_say *boards_say(const struct model *m, const struct job *j,
+                                           struct boards_say *own)
+{
+    struct boards_say *say = j->queue ? &j->queue->say : own;
+    if (say == own || say->stamp != m->boards_stamp)
+        ask_boards(m, j, say);
+    return say;
+}
+
+bool schedule_can_run(const struct model *m, const struct job *j)
+{
+    if (j->queue && j->queue->say.stamp == m->boards_stamp)
+        return j->queue->say.can_run;
+    for (const struct board *b = m->boards; b; b = b->hh.next)
+        if (present(b) && offers(b, j))
+            return true;
+    return false;
+}
+
+static void say_no_board(const struct job *j, const struct boards_say *say, struct reason *ret)
+{
+    if (say->too_old)
         reason_set(ret, REASON_NO_BOARD, "%s: no board of %s has a buildah that can build it",
                    j->buildah_for, j->platform_name);
-    else if (tools_only)
+    else if (say->tools_only)
         reason_set(ret, REASON_NO_BOARD, "no board of %s builds %s", j->platform_name,
                    is_dockerfile(j) ? "Dockerfiles: install buildah on one" : "root file systems");
-    else if (emulated_only)
+    else if (say->emulated_only)
         reason_set(ret, REASON_NO_BOARD,
                    "no board runs %s natively, and the image takes no emulated one",
                    j->platform_name);
@@ -553,4 +578,20 @@ void schedule_why(struct model *m, const struct job *j, struct reason *ret)
                    j->platform_name, j->memory_above >> 20);
     else
         reason_set(ret, REASON_NO_BOARD, "no board offers %s", j->platform_name);
+}
+
+void schedule_why(struct model *m, const struct job *j, struct reason *ret)
+{
+    if (j->retry_due) { /* until its timer has put it back in the queue */
+        reason_set(ret, REASON_BACKING_OFF, "%s; tried again after %" PRId64 " s",
+                   j->reason ? j->reason : "failed", model_backoff(j->infra_failures) / 1000);
+        return;
+    }
+    struct boards_say own = {0};
+    const struct boards_say *say = boards_say(m, j, &own);
+    if (say->text)
+        reason_set(ret, REASON_BOARDS_BUSY, "%s", say->text);
+    else
+        say_no_board(j, say, ret);
+    free(own.text);
 }

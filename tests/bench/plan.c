@@ -467,6 +467,64 @@ static double toggle(size_t n)
     return took;
 }
 
+static const char *source_of(size_t image)
+{
+    static char url[64];
+    snprintf(url, sizeof(url), "https://git.test/%zu.git", image);
+    return url;
+}
+
+static void push_all(struct bench_world *w, size_t n, const char *commit)
+{
+    struct seen_ref ref = {"refs/heads/main", commit, true};
+    bench_begin(w);
+    for (size_t i = 0; i < n; i++)
+        model_on_refs(w->m, source_of(i), &ref, 1);
+    bench_end(w);
+    bench_effects(w);
+}
+
+/* `n` images wait for one of `n_boards`, or for the first of them that does (`on_one`): the milliseconds of a poll with which
+ * a board comes or goes. */
+static double waiting(size_t n, size_t n_boards, bool on_one)
+{
+    enum { TIMES = 6 };
+    struct bench_world w;
+    bench_init(&w);
+    w.dockerfile = dockerfile;
+    vec_reserve(&w.boards, n_boards);
+    for (size_t i = 0; i < n; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "image%05zu", i);
+        struct farm_image *image =
+            bench_image(&w, name, source_of(i), "refs/heads/main", platforms, 1);
+        const char *base = on_one && i ? "r.test/osf/image00000:latest" : "scratch";
+        vec_push(&image->args, (struct farm_pair){xstrdup("BASE"), xstrdup(base)});
+    }
+    bench_start(&w);
+    for (size_t i = 0; i < n_boards; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "board%05zu", i);
+        bench_board(&w, name, platforms, 1, 1, (int64_t)8 << 30);
+    }
+    push_all(&w, n, "c0");
+    if (on_one) { /* built once, and wanted again by a push */
+        bench_settle(&w);
+        push_all(&w, n, "c1");
+    }
+    double took = 0;
+    for (int i = 0; i < TIMES; i++) {
+        struct bench_board *b = &w.boards.items[0];
+        b->draining = i % 2 == 0;
+        b->slots = 0;
+        double begin = bench_now();
+        bench_poll_again(&w, b);
+        took += bench_now() - begin;
+    }
+    bench_done(&w);
+    return took / TIMES;
+}
+
 int main(void)
 {
     struct bench_world w;
@@ -487,5 +545,9 @@ int main(void)
     figure("dispatch of one job of 10", dispatch(10), 1);
     figure("dispatch of one job of 100,000", dispatch(JOBS_MANY), 1);
     figure("a poll while a board comes and goes that 100,000 jobs need", toggle(JOBS_MANY), 1);
+    figure("a board comes or goes that 2,000 jobs wait for, 10 boards", waiting(2000, 10, false),
+           0);
+    figure("the same, 1,000 boards", waiting(2000, 1000, false), 0);
+    figure("the same, 10 boards, the jobs wait for a base", waiting(2000, 10, true), 0);
     return failed;
 }

@@ -418,6 +418,32 @@ static void test_every_wait_has_its_reason(void **state)
     bench_done(&w);
 }
 
+/* Of many boards some are named, and what they say is asked anew whenever it may have changed. */
+static void test_of_many_boards_some_are_named(void **state)
+{
+    static const struct shape shapes[] = {{"a", ""}, {0}};
+    struct bench_world w;
+    begin(&w, shapes, amd64, 1);
+    vec_reserve(&w.boards, 12);
+    for (int i = 0; i < 12; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "b%d", i);
+        struct bench_board *b = board(&w, name, 1);
+        b->draining = true;
+        bench_poll(&w, b);
+    }
+    push_all(&w, shapes, 1);
+    const char *why = waits(&w, "a@main", "boards-busy");
+    assert_non_null(strstr(why, "board b0 is draining, board b1 is draining"));
+    assert_non_null(strstr(why, "board b7 is draining and 4 more"));
+    w.boards.items[1].draining = false;
+    w.boards.items[1].slots = 0;
+    bench_poll_again(&w, &w.boards.items[1]);
+    why = waits(&w, "a@main", "boards-busy");
+    assert_non_null(strstr(why, "board b0 is draining, board b1 is busy"));
+    bench_done(&w);
+}
+
 /* ---- waiting for ancestors ---- */
 
 /* d is built on b and c; a push to a comes to it through b at once, one to x through e and c late. */
@@ -462,6 +488,7 @@ int main(void)
         cmocka_unit_test(test_what_was_learnt_survives_a_restart),
         cmocka_unit_test(test_the_board_that_built_it_last_is_preferred),
         cmocka_unit_test(test_every_wait_has_its_reason),
+        cmocka_unit_test(test_of_many_boards_some_are_named),
         cmocka_unit_test(test_a_diamond_is_built_once_however_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

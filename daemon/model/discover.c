@@ -200,19 +200,62 @@ static int64_t sightings(const struct model *m, const struct farm_image *image)
     return s ? s->sighting : 0;
 }
 
+/* From when on a look at its source shows what an image has with its present pattern and bounds. */
+static void note_awaited(struct model *m, const struct farm_image *image)
+{
+    if (!track_image_unseen(m, image))
+        return;
+    cleanup_free char *key = xconcat("awaited/", image->name, NULL), *sight = sight_of(image);
+    const char *value = model_setting(m, key);
+    const char *noted = value ? strchr(value, ' ') : NULL;
+    if (noted && str_eq(noted + 1, sight))
+        return;
+    cleanup_free char *now = xasprintf("%lld %s", (long long)sightings(m, image), sight);
+    model_set_setting(m, key, now);
+}
+
+static bool is_awaited(const struct model *m, const struct farm_image *image)
+{
+    if (!track_image_unseen(m, image))
+        return false;
+    struct source *s = NULL;
+    HASH_FIND_STR(m->sources, image->source, s);
+    if (s && s->error)
+        return false;
+    cleanup_free char *key = xconcat("awaited/", image->name, NULL);
+    const char *value = model_setting(m, key);
+    return value && sightings(m, image) <= strtoll(value, NULL, 10);
+}
+
+bool track_images_awaited(const struct model *m)
+{
+    VEC_FOREACH (&m->farm->images, image)
+        if (is_awaited(m, image))
+            return true;
+    return false;
+}
+
+static void note_source(struct model *m, const struct farm_image *image)
+{
+    const char *url;
+    if (sightings_before(m, image, &url) >= 0 && str_eq(url, image->source))
+        return;
+    cleanup_free char *key = xconcat("source/", image->name, NULL);
+    cleanup_free char *value = xasprintf("%lld %s", (long long)sightings(m, image), image->source);
+    cleanup_free char *seen = xconcat("seen/", image->name, NULL);
+    cleanup_free char *awaited = xconcat("awaited/", image->name, NULL);
+    if (url) { /* what it has is first sight again */
+        model_set_setting(m, seen, NULL);
+        model_set_setting(m, awaited, NULL);
+    }
+    model_set_setting(m, key, value);
+}
+
 void track_sources(struct model *m)
 {
     VEC_FOREACH (&m->farm->images, image) {
-        const char *url;
-        if (sightings_before(m, image, &url) >= 0 && str_eq(url, image->source))
-            continue;
-        cleanup_free char *key = xconcat("source/", image->name, NULL);
-        cleanup_free char *value =
-            xasprintf("%lld %s", (long long)sightings(m, image), image->source);
-        cleanup_free char *seen = xconcat("seen/", image->name, NULL);
-        if (url) /* what it has is first sight again */
-            model_set_setting(m, seen, NULL);
-        model_set_setting(m, key, value);
+        note_source(m, image);
+        note_awaited(m, image);
     }
 }
 

@@ -80,10 +80,14 @@ void track_ask(struct model *m, struct track *t, enum reason_code asked);
 /* Makes the tracks of the images of a source for its refs, where they are missing. An image whose pattern is new
  * waits until the source is `sighted` with it: which tags are old can be told from all of them only. */
 void track_discover(struct model *m, struct source *s, bool sighted);
-/* Notes which images have another source than before: what it has is first sight. Before track_discover. */
+/* Notes which images have another source than before, whose refs are first sight; and which await a sighting. Before
+ * track_discover. */
 void track_sources(struct model *m);
 /* Whether the source of the track's image is another one, in which nothing was looked for since. */
 bool track_awaits_sighting(const struct model *m, const struct track *t);
+/* Whether an image awaits the first look at its source with its present pattern and bounds: one that finds nothing, or
+ * fails, will do. */
+bool track_images_awaited(const struct model *m);
 /* The source was looked at, or could not be: plans what awaited that. */
 void track_source_looked_at(struct model *m, const struct source *s);
 /* Whether the image was never seen with its present pattern and bounds. */

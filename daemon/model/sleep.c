@@ -8,8 +8,9 @@
  *                     which `maintain` may end at once;
  *     by `wake`: it never sleeps by itself.
  *
- * What a track is built on is not known while its files are read, so nothing loses its last dependent meanwhile. A track
- * whose version is outside `versions` is not kept in date as long as it is, awake or not. */
+ * What a track is built on is not known while its files are read, nor what tracks there are before the first look for a new
+ * pattern, so nothing loses its last dependent meanwhile. A track whose version is outside `versions` is not kept in date
+ * as long as it is, awake or not. */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -26,11 +27,19 @@ static bool can_publish(const struct track *t)
     return !t->deleted && !t->retired && !t->out_of_bounds;
 }
 
-/* Whether the tag is the track's: it has it or, where nobody has, is the highest in date that may publish it. */
-static bool is_its(const struct tag_node *n, const struct track *t)
+/* Whether it has published nothing yet, and takes the tag from a lower version once it has. */
+static bool will_take(const struct model *m, const struct tag_node *n, const struct track *t)
+{
+    const struct track *owner = track_find(m, n->current->track_id);
+    return !t->publication && can_publish(t) && owner &&
+           version_newer(&t->parsed_version, &owner->parsed_version) > 0;
+}
+
+/* Whether the tag is the track's: it has it, or will; where nobody has, it is the highest in date that may publish it. */
+static bool is_its(const struct model *m, const struct tag_node *n, const struct track *t)
 {
     if (n->current)
-        return str_eq(n->current->track_id, t->id);
+        return str_eq(n->current->track_id, t->id) || will_take(m, n, t);
     VEC_FOREACH (&n->claimants, it) {
         const struct track *c = *it;
         if (!c->dormant && can_publish(c) &&
@@ -41,10 +50,10 @@ static bool is_its(const struct tag_node *n, const struct track *t)
 }
 
 /* Whether something that is kept in date is built on a tag that is the track's. */
-static bool needed(const struct track *t)
+static bool needed(const struct model *m, const struct track *t)
 {
     VEC_FOREACH (&t->claims, n) {
-        if (!is_its(*n, t))
+        if (!is_its(m, *n, t))
             continue;
         VEC_FOREACH (&(*n)->dependents, d)
             if (*d != t && wants_it(*d))
@@ -87,20 +96,25 @@ static bool reading(const struct model *m)
 {
     int n = m->unread_tracks;
     VEC_FOREACH (&m->woken, t)
-        n -= (*t)->unread && (*t)->awake == AWAKE_NEEDED && !needed(*t);
+        n -= (*t)->unread && (*t)->awake == AWAKE_NEEDED && !needed(m, *t);
     return n > 0;
 }
 
 bool track_doze(struct model *m)
 {
-    bool any = false;
+    bool any = false, awaited = false, asked = false;
     size_t kept = 0;
     if (!m->woken.n || reading(m))
         return false;
     for (size_t i = 0; i < m->woken.n; i++) {
         struct track *t = m->woken.items[i];
         bool wakes = !t->dormant && t->awake == AWAKE_NEEDED;
-        if (wakes && (needed(t) || t->dozed == m->plans)) {
+        bool stays = wakes && (needed(m, t) || t->dozed == m->plans);
+        if (wakes && !stays && !asked) {
+            awaited = track_images_awaited(m);
+            asked = true;
+        }
+        if (stays || (wakes && awaited)) {
             m->woken.items[kept++] = t;
             continue;
         }

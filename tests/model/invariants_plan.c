@@ -183,12 +183,23 @@ static void inv10_dormant_stay(struct sim *s, const char *id)
         sim_fail(s, __func__, "%s wakes unasked", id);
 }
 
-/* Whether something in date is built on a tag that it has, or on one that nobody has and it may publish. */
-static bool has_dependents(const struct track *t, bool has)
+/* Whether it has the tag or, if that will do, may come to have it: nobody has, or a lower version that it did not publish before. */
+static bool has_or_may(const struct sim *s, const struct tag_node *n, const struct track *t,
+                       bool has)
+{
+    if (!n->current || str_eq(n->current->track_id, t->id))
+        return n->current || !has;
+    const struct track *owner = track_find(s->m, n->current->track_id);
+    return !has && !t->publication && owner &&
+           version_newer(&t->parsed_version, &owner->parsed_version) > 0;
+}
+
+/* Whether something in date is built on such a tag. */
+static bool has_dependents(const struct sim *s, const struct track *t, bool has)
 {
     VEC_FOREACH (&t->claims, it) {
         const struct tag_node *n = *it;
-        if (n->current ? !str_eq(n->current->track_id, t->id) : has)
+        if (!has_or_may(s, n, t, has))
             continue;
         VEC_FOREACH (&n->dependents, d)
             if (*d != t && !(*d)->stopped)
@@ -197,9 +208,11 @@ static bool has_dependents(const struct track *t, bool has)
     return false;
 }
 
-/* What is built on it may be looked for in vain: its files are being read. */
+/* What is built on it may be looked for in vain: its files are being read, or its source is yet to be looked at. */
 static bool any_unread(const struct sim *s)
 {
+    if (track_images_awaited(s->m))
+        return true;
     for (const struct track *t = s->m->tracks; t; t = t->hh.next)
         for (int p = 0; p < PLATFORM_COUNT && !t->stopped; p++)
             if (t->slots[p] && t->slots[p]->context && !t->slots[p]->context->known)
@@ -210,13 +223,14 @@ static bool any_unread(const struct sim *s)
 static void rule08_awake_for_somebody(struct sim *s)
 {
     for (const struct track *t = s->m->tracks; t; t = t->hh.next)
-        if (!t->dormant && t->awake == AWAKE_NEEDED && !has_dependents(t, false) && !any_unread(s))
+        if (!t->dormant && t->awake == AWAKE_NEEDED && !has_dependents(s, t, false) &&
+            !any_unread(s))
             sim_fail(s, __func__, "%s was woken for what is built on it, and nothing is", t->id);
 }
 
 static void rule08_needed_stay(struct sim *s, const char *id)
 {
-    if (has_dependents(track_find(s->m, id), true) || any_unread(s))
+    if (has_dependents(s, track_find(s->m, id), true) || any_unread(s))
         sim_fail(s, __func__, "%s sleeps, and something may be built on it", id);
 }
 
@@ -299,7 +313,9 @@ void inv10_held_tags_stay(struct sim *s, const struct track *t, const struct pub
         sim_fail(s, __func__, "%s is held, and is published", t->id);
     if (t->pinned && !pin)
         sim_fail(s, __func__, "%s is pinned, and is published", t->id);
-    if ((t->dormant || t->retired) && !is_return(s->m, t, p))
+    /* what it publishes in the pass in which it falls asleep goes on */
+    bool sleeps = t->dormant && !strvec_has(&s->check->slept, t->id);
+    if ((sleeps || t->retired) && !is_return(s->m, t, p))
         sim_fail(s, __func__, "%s is not kept in date, and is published", t->id);
     leaves_held_tags(s, t, p);
 }

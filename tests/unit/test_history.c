@@ -314,10 +314,38 @@ static void test_one_woken_for_a_dependent_sleeps_once_that_has_stopped(void **s
     assert_string_equal(awake(&w), "1.2.0");
     world_see(&w, APP, APP_REF, "b1");
     assert_string_equal(awake(&w), "1.0.0 1.2.0");
-    /* no longer in farm.yaml */
-    str_replace(&w.farm->images.items[0].name, "gone");
+    /* no longer in farm.yaml; what the image in its place has is not known before its source was looked at */
+    str_replace(&w.farm->images.items[0].name, "other");
+    str_replace(&w.farm->images.items[0].ref, "refs/heads/none");
     assert_string_equal(w.farm->images.items[1].name, "tool");
     reload(&w);
+    world_restart(&w);
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_see(&w, APP, APP_REF, "b1");
+    assert_string_equal(awake(&w), "1.2.0");
+    world_done(&w);
+}
+
+/* The build of what another version of its dependent needs as well goes on. */
+static void test_nothing_sleeps_before_a_new_pattern_is_looked_for(void **state)
+{
+    struct world w;
+    woken_for_an_app(&w);
+    str_replace(&w.farm->images.items[0].ref, "refs/heads/v*");
+    assert_string_equal(w.farm->images.items[1].name, "tool");
+    reload(&w);
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_see(&w, APP, "refs/heads/v2", "b2");
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_inspect(&w, ON("1.0.0"));
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    /* a look that fails tells what it would take long to wait for */
+    str_replace(&w.farm->images.items[0].ref, "refs/heads/w*");
+    reload(&w);
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    world_begin(&w, 1);
+    model_on_source_failed(w.m, APP, "no route to host");
+    world_end(&w);
     assert_string_equal(awake(&w), "1.2.0");
     world_done(&w);
 }
@@ -334,6 +362,7 @@ static void test_what_is_woken_for_what_is_woken_sleeps_with_it(void **state)
     start(&w);
     see(&w, REFS(TAG("1.0.0"), TAG("1.2.0")));
     world_see_all(&w, "https://git.test/m.git", "m1", REFS(TAG("5.0.0"), TAG("6.0.0")));
+    world_see(&w, APP, "refs/heads/none", "b0");
     world_settle(&w, ON("1.0.0"));
     assert_string_equal(world_track_state(&w, "middle@v5.0.0"), "dormant");
     command(&w, COMMAND_RETIRE, "middle@v6.0.0");
@@ -484,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_what_a_dependent_needs_does_not_sleep),
         cmocka_unit_test(test_one_woken_for_a_dependent_sleeps_once_that_is_built_on_another),
         cmocka_unit_test(test_one_woken_for_a_dependent_sleeps_once_that_has_stopped),
+        cmocka_unit_test(test_nothing_sleeps_before_a_new_pattern_is_looked_for),
         cmocka_unit_test(test_what_is_woken_for_what_is_woken_sleeps_with_it),
         cmocka_unit_test(test_what_a_person_woke_does_not_sleep_by_itself),
         cmocka_unit_test(test_one_that_moves_is_published_once_where_a_higher_one_is_maintained),

@@ -47,6 +47,16 @@ void build_move(struct model *m, struct build *b, enum build_state state)
     model_touch(m, b);
 }
 
+/* An optional job goes on after its build's end, but not for a track that has stopped alone: see build_stop. */
+static void plan_stopped(struct model *m, const struct job *j)
+{
+    if (!job_under_way(j))
+        return;
+    VEC_FOREACH (&j->builds, b)
+        if ((*b)->track && (*b)->track->stopped)
+            model_plan_later(m, (*b)->track);
+}
+
 /* The build wants its jobs no longer; a job that nothing else wants is cancelled. */
 static void release_jobs(struct model *m, struct build *b)
 {
@@ -61,6 +71,7 @@ static void release_jobs(struct model *m, struct build *b)
             job_cancel(m, j, b->state == BUILD_CANCELLED);
         if (!j->builds.n)
             job_forget_spec(m, j);
+        plan_stopped(m, j);
     }
 }
 

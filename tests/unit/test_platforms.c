@@ -77,6 +77,11 @@ static const char *child(struct world *w, enum platform p)
     return publication_child(tag_find(w->m, "r.test/osf/base", "latest")->shown, p)->digest;
 }
 
+static const struct job *job_of(struct world *w, const char *id, enum platform p)
+{
+    return track_find(w->m, id)->slots[p]->job;
+}
+
 static void test_optional_does_not_gate_and_publishes_again(void **state)
 {
     struct world w;
@@ -87,6 +92,31 @@ static void test_optional_does_not_gate_and_publishes_again(void **state)
     assert_string_equal(world_track_state(&w, TRACK), "published");
     finish(&w, "linux/arm64", true);
     assert_string_equal(published(&w), "linux/amd64 linux/arm64");
+    world_done(&w);
+}
+
+static void test_an_optional_job_does_not_go_on_for_a_deleted_ref_alone(void **state)
+{
+    static const char *const two[] = {"refs/heads/a", "refs/heads/b", NULL}, *const one[] = {two[0],
+                                                                                             NULL};
+    struct world w;
+    struct farm_image *image = begin(&w, true);
+    str_replace(&image->ref, "refs/heads/*");
+    str_replace(&image->tags.items[0], "$branch");
+    world_restart(&w);
+    world_board(&w, "one");
+    world_see_all(&w, SOURCE, "c1", two);
+    world_inspect(&w, NULL);
+    finish(&w, "linux/amd64", true);
+    const struct job *shared = job_of(&w, "base@a", PLATFORM_ARM64);
+    assert_ptr_equal(shared, job_of(&w, "base@b", PLATFORM_ARM64));
+    for (int i = 0; i < 2; i++)
+        world_see_all(&w, SOURCE, "c1", one);
+    assert_string_equal(world_track_state(&w, "base@b"), "deleted");
+    assert_true(job_under_way(shared));
+    world_see_all(&w, SOURCE, "c2", one);
+    world_inspect(&w, NULL);
+    assert_int_equal(shared->state, JOB_CANCELLED);
     world_done(&w);
 }
 
@@ -255,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_optional_does_not_gate_and_publishes_again),
+        cmocka_unit_test(test_an_optional_job_does_not_go_on_for_a_deleted_ref_alone),
         cmocka_unit_test(test_the_last_good_child_stays_and_becomes_stale),
         cmocka_unit_test(test_required_gates),
         cmocka_unit_test(test_a_new_required_platform_gates_from_its_first_success),

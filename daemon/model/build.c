@@ -292,6 +292,19 @@ static bool gave_up_job(const struct build *b)
     return false;
 }
 
+/* The latest build runs, and is not past its first tag: what newer inputs supersede. */
+static bool may_be_superseded(const struct model *m, const struct track *t)
+{
+    const struct build *b = t->current;
+    return b && build_active(b) && b->state != BUILD_HELD && !build_past_first_tag(m, b);
+}
+
+bool build_may_finish(const struct model *m, const struct track *t)
+{
+    return may_be_superseded(m, t) && t->superseded >= 2 && !t->asked && !matches(t->current, t) &&
+           same_platforms(t->current, t) && build_goes_on(m, t->current);
+}
+
 void build_sync(struct model *m, struct track *t)
 {
     struct build *old = t->current;
@@ -309,13 +322,10 @@ void build_sync(struct model *m, struct track *t)
         if (!again && !t->asked)
             return;
     }
-    /* design rule 6: superseded twice in a row, it may finish and publish, unless it cannot now, and perhaps never will,
-     * or has other platforms than are wanted now: its index could lack a required one. */
-    bool publishes = old && build_active(old) && build_past_first_tag(m, old);
-    bool superseded = old && build_active(old) && !publishes && old->state != BUILD_HELD;
-    if (superseded && t->superseded >= 2 && !t->asked && same_platforms(old, t) &&
-        build_goes_on(m, old))
+    if (build_may_finish(m, t))
         return;
+    bool publishes = old && build_active(old) && build_past_first_tag(m, old);
+    bool superseded = may_be_superseded(m, t);
     t->superseded = publishes ? 0 : superseded ? t->superseded + 1 : t->superseded;
     t->current = make(m, t);
     t->build = t->current->id;

@@ -466,7 +466,8 @@ static void decide(struct model *m, struct track *t)
     bool can = ready(m, t);
     if (!can && t->state == TRACK_WAITING)
         return; /* what it is built on is being found out: a wait goes on */
-    if (wait_for_ancestor(m, t, can && needs_work(t)) || !can)
+    bool needs = can && needs_work(t) && !build_may_finish(m, t);
+    if (wait_for_ancestor(m, t, needs) || !can)
         return;
     build_sync(m, t);
     judge_build(m, t);

@@ -266,6 +266,22 @@ static void test_superseded_twice_it_may_finish(void **state)
     world_done(&w);
 }
 
+static void test_what_may_finish_waits_for_no_base(void **state)
+{
+    struct world w;
+    two_images(&w);
+    int64_t published = track_find(w.m, APP)->last->id;
+    for (const char *const *c = (const char *const[]){"a2", "a3", "a4", "a5", NULL}; *c; c++)
+        world_push(&w, APPS, *c, ON);
+    world_see(&w, BASES, WORLD_MASTER, "b2"); /* its files are being read */
+    assert_string_equal(world_track_state(&w, APP), "building");
+    world_build(&w, "one", "app", "x");
+    world_publish(&w);
+    assert_true(track_find(w.m, APP)->last->id > published);
+    world_is(&w, APP, "waiting", "base-building"); /* the newest one */
+    world_done(&w);
+}
+
 static void test_a_dependent_waits_an_hour_at_most(void **state)
 {
     struct world w;
@@ -557,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_newer_keys_supersede_before_the_first_tag),
         cmocka_unit_test(test_from_the_first_tag_on_it_runs_to_its_end),
         cmocka_unit_test(test_superseded_twice_it_may_finish),
+        cmocka_unit_test(test_what_may_finish_waits_for_no_base),
         cmocka_unit_test(test_a_dependent_waits_an_hour_at_most),
         cmocka_unit_test(test_each_wait_is_a_whole_one),
         cmocka_unit_test(test_a_broken_base_does_not_stop_its_dependents),

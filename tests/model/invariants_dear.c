@@ -337,8 +337,9 @@ static void inv03_inputs_are_upstreams(struct sim *s, const struct track *t)
 /* What a person keeps from publishing is made of the newest inputs all the same, and waits as held. */
 static void inv03_what_waits_is_the_newest(struct sim *s, const struct track *t)
 {
-    if (t->state != TRACK_HELD && t->state != TRACK_CONFLICT &&
-        t->reason.code != REASON_REPOSITORY_STOPPED)
+    bool waits = t->state == TRACK_HELD || t->state == TRACK_CONFLICT ||
+                 t->reason.code == REASON_REPOSITORY_STOPPED;
+    if (!waits || t->stopped) /* what is not built any more has no newest inputs */
         return;
     if (build_active(t->current) && t->current->state != BUILD_HELD)
         sim_fail(s, __func__, "%s waits for a person, and its build is %s", t->id,

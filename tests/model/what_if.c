@@ -227,7 +227,14 @@ static bool is_superseded(const char *state)
     return str_eq(state, "superseded");
 }
 
-/* Whether a track that claims tags of the repository is told to be in conflict: who is first has the tag. */
+static bool falls_asleep(const json_t *t)
+{
+    return str_eq(text(json_object_get(t, "after"), "state"), "dormant") &&
+           !str_eq(text(json_object_get(t, "before"), "state"), "dormant");
+}
+
+/* Whether a track that claims tags of the repository is told to be in conflict, for who is first has the tag; or falls asleep
+ * once another version is published, perhaps before it is itself. */
 static bool contended(const struct sim *s, const json_t *answer, const char *repository)
 {
     const json_t *t;
@@ -235,7 +242,8 @@ static bool contended(const struct sim *s, const json_t *answer, const char *rep
     json_array_foreach (json_object_get(answer, "tracks"), i, t) {
         const struct track *track = track_find(s->m, text(t, "track"));
         bool conflict = *text(t, "conflict") || (track && track->conflict);
-        if (conflict && track && track->image && str_eq(track->image->repository, repository))
+        if ((conflict || falls_asleep(t)) && track && track->image &&
+            str_eq(track->image->repository, repository))
             return true;
     }
     return false;

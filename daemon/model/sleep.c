@@ -49,17 +49,29 @@ static bool is_its(const struct model *m, const struct tag_node *n, const struct
     return true;
 }
 
-/* Whether something that is kept in date is built on a tag that is the track's. */
-static bool needed(const struct model *m, const struct track *t)
+static bool needed_above(const struct model *m, struct track *t)
 {
+    t->mark = m->visit;
     VEC_FOREACH (&t->claims, n) {
         if (!is_its(m, *n, t))
             continue;
-        VEC_FOREACH (&(*n)->dependents, d)
-            if (*d != t && wants_it(*d))
+        VEC_FOREACH (&(*n)->dependents, it) {
+            struct track *d = *it;
+            if (d->mark == m->visit || !wants_it(d))
+                continue;
+            if (d->awake != AWAKE_NEEDED || needed_above(m, d))
                 return true;
+        }
     }
     return false;
+}
+
+/* Whether something that keeps itself in date is built, however indirectly, on a tag that is the track's: those that are awake
+ * for each other alone do not count. */
+static bool needed(struct model *m, struct track *t)
+{
+    m->visit++;
+    return needed_above(m, t);
 }
 
 /* ---- sleeping ---- */
@@ -92,7 +104,7 @@ static void sleep_unless_needed(struct model *m, struct track *t)
 
 /* Whether it is not known yet what all that is in date is built on. What nobody needs that is known does not count: it
  * stays awake only if it is needed by what is being read. */
-static bool reading(const struct model *m)
+static bool reading(struct model *m)
 {
     int n = m->unread_tracks;
     VEC_FOREACH (&m->woken, t)

@@ -195,15 +195,15 @@ static bool has_or_may(const struct sim *s, const struct tag_node *n, const stru
            version_newer(&t->parsed_version, &owner->parsed_version) > 0;
 }
 
-/* Whether something in date is built on such a tag. */
-static bool has_dependents(const struct sim *s, const struct track *t, bool has)
+/* Whether something in date, or of `of` if that is given, is built on such a tag. */
+static bool has_dependents(const struct sim *s, const struct track *t, bool has, const strvec *of)
 {
     VEC_FOREACH (&t->claims, it) {
         const struct tag_node *n = *it;
         if (!has_or_may(s, n, t, has))
             continue;
         VEC_FOREACH (&n->dependents, d)
-            if (*d != t && !(*d)->stopped)
+            if (*d != t && (of ? strvec_has(of, (*d)->id) : !(*d)->stopped))
                 return true;
     }
     return false;
@@ -221,17 +221,42 @@ static bool any_unread(const struct sim *s)
     return false;
 }
 
-static void rule08_awake_for_somebody(struct sim *s)
+static bool is_woken(const struct track *t)
+{
+    return !t->dormant && t->awake == AWAKE_NEEDED;
+}
+
+/* Those that keep themselves in date, and what they are built on, however indirectly. */
+static void add_kept(const struct sim *s, strvec *kept)
 {
     for (const struct track *t = s->m->tracks; t; t = t->hh.next)
-        if (!t->dormant && t->awake == AWAKE_NEEDED && !has_dependents(s, t, false) &&
-            !any_unread(s))
+        if (!t->stopped && !is_woken(t))
+            strvec_add(kept, t->id);
+    for (size_t before = 0; before != kept->n;) {
+        before = kept->n;
+        for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+            if (is_woken(t) && !strvec_has(kept, t->id) && has_dependents(s, t, false, kept))
+                strvec_add(kept, t->id);
+    }
+}
+
+static void rule08_awake_for_somebody(struct sim *s)
+{
+    bool any = false;
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+        any = any || is_woken(t);
+    if (!any || any_unread(s))
+        return;
+    cleanup_strvec strvec kept = {0};
+    add_kept(s, &kept);
+    for (const struct track *t = s->m->tracks; t; t = t->hh.next)
+        if (is_woken(t) && !strvec_has(&kept, t->id))
             sim_fail(s, __func__, "%s was woken for what is built on it, and nothing is", t->id);
 }
 
 static void rule08_needed_stay(struct sim *s, const char *id)
 {
-    if (has_dependents(s, track_find(s->m, id), true) || any_unread(s))
+    if (has_dependents(s, track_find(s->m, id), true, NULL) || any_unread(s))
         sim_fail(s, __func__, "%s sleeps, and something may be built on it", id);
 }
 

@@ -326,6 +326,36 @@ static void test_one_woken_for_a_dependent_sleeps_once_that_has_stopped(void **s
     world_done(&w);
 }
 
+/* Two that are built on each other keep each other awake no longer than something else is built on one of them. */
+static void test_what_is_awake_for_each_other_sleeps(void **state)
+{
+    static const char both[] = "FROM r.test/osf/tool:1.0.0 AS tool\nFROM r.test/osf/middle:1.0.0\n"
+                               "COPY --from=tool / /\n";
+    struct world w;
+    world_init(&w);
+    for (const char *const *name = (const char *const[]){"tool", "middle", NULL}; *name; name++) {
+        struct farm_image *image = world_image(&w, *name, SOURCE, "refs/tags/v*", NULL);
+        str_replace(&image->tags.items[0], "$version");
+    }
+    world_image(&w, "app", APP, APP_REF, NULL);
+    start(&w);
+    const struct seen_ref refs[] = {{.name = TAG("1.0.0"), .commit = "c0", .descends = true},
+                                    {.name = TAG("1.2.0"), .commit = "c1", .descends = true}};
+    world_begin(&w, 1);
+    model_on_refs(w.m, SOURCE, refs, 2);
+    world_end(&w);
+    world_settle(&w, "FROM scratch\n");
+    world_see(&w, APP, APP_REF, "b1");
+    while (world_inspect(&w, both) > 0)
+        ;
+    assert_string_equal(awake(&w), "1.0.0 1.2.0");
+    assert_string_equal(world_track_state(&w, "middle@v1.0.0"), "blocked");
+    command(&w, COMMAND_RETIRE, "app@master");
+    assert_string_equal(awake(&w), "1.2.0");
+    assert_string_equal(world_track_state(&w, "middle@v1.0.0"), "dormant");
+    world_done(&w);
+}
+
 /* The build of what another version of its dependent needs as well goes on. */
 static void test_nothing_sleeps_before_a_new_pattern_is_looked_for(void **state)
 {
@@ -513,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_what_a_dependent_needs_does_not_sleep),
         cmocka_unit_test(test_one_woken_for_a_dependent_sleeps_once_that_is_built_on_another),
         cmocka_unit_test(test_one_woken_for_a_dependent_sleeps_once_that_has_stopped),
+        cmocka_unit_test(test_what_is_awake_for_each_other_sleeps),
         cmocka_unit_test(test_nothing_sleeps_before_a_new_pattern_is_looked_for),
         cmocka_unit_test(test_what_is_woken_for_what_is_woken_sleeps_with_it),
         cmocka_unit_test(test_what_a_person_woke_does_not_sleep_by_itself),

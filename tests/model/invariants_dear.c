@@ -334,12 +334,23 @@ static void inv03_inputs_are_upstreams(struct sim *s, const struct track *t)
         sim_fail(s, __func__, "%s is published, and upstream is elsewhere", t->id);
 }
 
+/* Whether its newest inputs are none that can be built: files that are refused, a folder that has gone, a base that is away. */
+static bool cannot_be_built(const struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        const struct slot *s = t->slots[p];
+        if (s && slot_gates(s) && (s->state == SLOT_BLOCKED || s->state == SLOT_WAITING))
+            return true;
+    }
+    return t->stopped;
+}
+
 /* What a person keeps from publishing is made of the newest inputs all the same, and waits as held. */
 static void inv03_what_waits_is_the_newest(struct sim *s, const struct track *t)
 {
     bool waits = t->state == TRACK_HELD || t->state == TRACK_CONFLICT ||
                  t->reason.code == REASON_REPOSITORY_STOPPED;
-    if (!waits || t->stopped) /* what is not built any more has no newest inputs */
+    if (!waits || cannot_be_built(t))
         return;
     if (build_active(t->current) && t->current->state != BUILD_HELD)
         sim_fail(s, __func__, "%s waits for a person, and its build is %s", t->id,

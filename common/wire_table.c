@@ -1,4 +1,4 @@
-#include "common/wire_table_int.h"
+#include "common/wire_table.h"
 
 #include "common/json.h"
 
@@ -7,14 +7,17 @@
 #include <inttypes.h>
 #include <math.h>
 
-/* Longer texts are bounded by json_parse in how many values they may have. */
-#define CANONICAL_MAX 1000000
-
 /* Where in the message we are; written out only when there is an error to report. */
 struct path {
     const struct path *up;
     const char *name;
     ssize_t index; /* -1 for a member */
+};
+
+/* Any VEC: the header is copied in and out, since the item's type is the table's to know. */
+struct any_vec {
+    void *items;
+    size_t n, cap;
 };
 
 static struct any_vec vec_load(const void *member)
@@ -52,22 +55,22 @@ static int fail(const struct path *at, struct err *err, const char *fmt, ...)
     return err_set(err, -EINVAL, "%.256s: %s", strbuf_str(&where), what);
 }
 
-bool wire_held_by_pointer(const struct wire_field *f)
+/* The member's own storage, or what a nullable member points to. */
+static bool held_by_pointer(const struct wire_field *f)
 {
     bool big = f->kind == WIRE_OBJECT || f->kind == WIRE_LIST || f->kind == WIRE_STRINGS;
     return big && (f->flags & WIRE_NULLABLE);
 }
 
-/* The member's own storage, or what a nullable member points to. */
 static void *member_of(const struct wire_field *f, const void *value)
 {
     void *at = (char *)value + f->offset;
-    if (wire_held_by_pointer(f))
+    if (held_by_pointer(f))
         memcpy(&at, at, sizeof(at));
     return at;
 }
 
-size_t wire_pointee_size(const struct wire_field *f)
+static size_t pointee_size(const struct wire_field *f)
 {
     return f->kind == WIRE_OBJECT ? f->type()->size : sizeof(struct any_vec);
 }
@@ -279,8 +282,8 @@ static int decode_field(const struct wire_field *f, const json_t *object, void *
         return f->flags & WIRE_OPTIONAL ? 0 : fail(&at, err, "is missing");
     if (json_is_null(json))
         return f->flags & WIRE_NULLABLE ? 0 : fail(&at, err, "may not be null");
-    if (wire_held_by_pointer(f)) {
-        void *pointee = xcalloc(1, wire_pointee_size(f));
+    if (held_by_pointer(f)) {
+        void *pointee = xcalloc(1, pointee_size(f));
         memcpy(member, &pointee, sizeof(pointee));
         member = pointee;
     }
@@ -315,26 +318,11 @@ int wire_from_json(const struct wire_type *type, const json_t *json, void *ret, 
     return 0;
 }
 
-static bool decode_canonical(const struct wire_type *type, const char *text, size_t n, void *ret)
-{
-    if (n > CANONICAL_MAX)
-        return false;
-    cleanup_free void *value = xcalloc(1, type->size);
-    if (!wire_read_canonical(type, text, n, value)) {
-        wire_done(type, value);
-        return false;
-    }
-    memcpy(ret, value, type->size);
-    return true;
-}
-
 int wire_decode(const struct wire_type *type, const char *text, size_t n, void *ret,
                 struct err *err)
 {
     if (n > type->max_text)
         return err_set(err, -E2BIG, "%s: longer than %zu bytes", type->name, type->max_text);
-    if (decode_canonical(type, text, n, ret))
-        return 0;
     json_t *json = NULL;
     int r = json_parse(text, n, type->max_text, &json, err);
     if (r < 0) {
@@ -464,44 +452,24 @@ static void write_field(const struct wire_field *f, const void *value, struct st
         strbuf_add(to, "null");
 }
 
-/* Sorted anew only for types that this thread has not met lately. */
-#define KNOWN_TYPES 64
-
-struct known_type {
-    const struct wire_type *type;
-    unsigned char order[WIRE_FIELDS_MAX];
-};
-
-static void sort_fields(const struct wire_type *t, unsigned char *order)
+static int field_cmp(const void *a, const void *b)
 {
-    for (size_t i = 0; i < t->n; i++) {
-        size_t at = i;
-        for (; at > 0 && strcmp(t->fields[order[at - 1]].name, t->fields[i].name) > 0; at--)
-            order[at] = order[at - 1];
-        order[at] = (unsigned char)i;
-    }
-}
-
-const unsigned char *wire_order(const struct wire_type *t)
-{
-    static _Thread_local struct known_type known[KNOWN_TYPES];
-    struct known_type *k = &known[(uintptr_t)t / sizeof(*t) % KNOWN_TYPES];
-    assert(t->n <= WIRE_FIELDS_MAX);
-    if (k->type != t) {
-        sort_fields(t, k->order);
-        k->type = t;
-    }
-    return k->order;
+    return strcmp((*(const struct wire_field *const *)a)->name,
+                  (*(const struct wire_field *const *)b)->name);
 }
 
 static void write_value(const struct wire_type *type, const void *value, struct strbuf *to)
 {
+    const struct wire_field *fields[WIRE_FIELDS_MAX];
+    assert(type->n <= WIRE_FIELDS_MAX);
+    for (size_t i = 0; i < type->n; i++)
+        fields[i] = &type->fields[i];
+    qsort(fields, type->n, sizeof(*fields), field_cmp);
     for (size_t i = 0; i < type->n; i++) {
-        const struct wire_field *f = &type->fields[wire_order(type)[i]];
         strbuf_addc(to, i ? ',' : '{');
-        json_write_text(to, f->name);
+        json_write_text(to, fields[i]->name);
         strbuf_addc(to, ':');
-        write_field(f, value, to);
+        write_field(fields[i], value, to);
     }
     strbuf_addc(to, '}');
 }
@@ -575,7 +543,7 @@ static void field_done(const struct wire_field *f, void *value)
     default:
         break;
     }
-    if (wire_held_by_pointer(f))
+    if (held_by_pointer(f))
         free(member);
 }
 
@@ -639,8 +607,8 @@ static void field_copy(const struct wire_field *f, void *to, const void *from)
     void *target = (char *)to + f->offset;
     if (!source)
         return;
-    if (wire_held_by_pointer(f)) {
-        void *pointee = xcalloc(1, wire_pointee_size(f));
+    if (held_by_pointer(f)) {
+        void *pointee = xcalloc(1, pointee_size(f));
         memcpy(target, &pointee, sizeof(pointee));
         target = pointee;
     }

@@ -1,5 +1,4 @@
 #include "common/wire.h"
-#include "common/wire_table_int.h"
 #include "tests/lib/test.h"
 
 #include <math.h>
@@ -308,102 +307,6 @@ static void test_text_that_is_not_utf8(void **state)
     assert_string_equal(text, "{\"error\":\"caf?\"}");
 }
 
-/* ---- the short way, for canonical texts, against that of all JSON ---- */
-
-/* What a text is decoded to, encoded again; NULL: it is refused. */
-static char *decoded(const struct wire_type *t, const char *text)
-{
-    cleanup_free void *value = xcalloc(1, t->size);
-    if (wire_decode(t, text, strlen(text), value, NULL) < 0)
-        return NULL;
-    char *again = wire_encode(t, value);
-    wire_done(t, value);
-    return again;
-}
-
-/* A space before it is all that it takes to go the long way. */
-static void assert_both_ways(const struct wire_type *t, const char *text)
-{
-    cleanup_free char *spaced = xconcat(" ", text, NULL);
-    cleanup_free char *one = decoded(t, text), *other = decoded(t, spaced);
-    if (!str_eq(one, other))
-        fail_msg("%s is read as %s and as %s", text, one, other);
-}
-
-static void test_canonical_texts_go_the_short_way(void **state)
-{
-    static const char escapes[] = "{\"error\":\"a \\\"b\\\" \\\\ \\n\\tc\"}";
-    for (size_t i = 0; i < N_SAMPLES; i++) {
-        const struct wire_type *t = samples[i].type();
-        cleanup_free void *value = xcalloc(1, t->size);
-        assert_true(wire_read_canonical(t, samples[i].text, strlen(samples[i].text), value));
-        wire_done(t, value);
-    }
-    struct wire_error e = {0};
-    assert_true(wire_read_canonical(wire_error_type(), escapes, strlen(escapes), &e));
-    assert_string_equal(e.error, "a \"b\" \\ \n\tc");
-    wire_error_done(&e);
-}
-
-static void test_both_ways_agree(void **state)
-{
-    static const char *const pieces[] = {"",         " ",         "\"",
-                                         "\\",       "\\n",       "\\u0041",
-                                         ",",        ":",         "[",
-                                         "]",        "{",         "}",
-                                         "null",     "true",      "0",
-                                         "-",        "1",         "1e5",
-                                         "1.",       ".5",        "00",
-                                         "\x01",     "\x7f",      "\x80",
-                                         "\xc3\xa9", "a\":1,\"a", "99999999999999999999",
-                                         "z"};
-    for (size_t i = 0; i < N_SAMPLES; i++)
-        for (size_t at = 0; at <= strlen(samples[i].text); at++)
-            for (size_t k = at % 4; k < sizeof(pieces) / sizeof(*pieces); k += 4) {
-                struct strbuf text = {0};
-                size_t cut = k % 2 && samples[i].text[at]; /* in its place, or before it */
-                strbuf_addn(&text, samples[i].text, at);
-                strbuf_add(&text, pieces[k]);
-                strbuf_add(&text, samples[i].text + at + cut);
-                assert_both_ways(samples[i].type(), text.s);
-                strbuf_done(&text);
-            }
-}
-
-static void test_numbers_go_both_ways(void **state)
-{
-    static const char *const numbers[] = {"0",
-                                          "-0",
-                                          "0.0",
-                                          "-0.0",
-                                          "1.5e3",
-                                          "1.5E+3",
-                                          "1e400",
-                                          "1.0e400",
-                                          "-1.5",
-                                          "01.5",
-                                          "1.",
-                                          "1.e3",
-                                          "1.5e",
-                                          "+1",
-                                          "0x1p3",
-                                          "inf",
-                                          "nan",
-                                          "1_0",
-                                          "123456789012345678",
-                                          "1234567890123456789",
-                                          "0.1234567890123456789012345678901234567890"};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
-        cleanup_free char *real = xasprintf(
-            "{\"disk_free\":5,\"draining\":false,\"free\":1,\"held\":[],\"load\":%s,"
-            "\"memory_free\":6,\"seq\":12,\"session\":\"S1\",\"temperature\":null,\"version\":1}",
-            numbers[i]);
-        cleanup_free char *whole = xasprintf("{\"durable\":%s,\"received\":4}", numbers[i]);
-        assert_both_ways(wire_poll_request_type(), real);
-        assert_both_ways(wire_log_answer_type(), whole);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,9 +323,6 @@ int main(void)
         cmocka_unit_test(test_parts_and_texts_in_their_place),
         cmocka_unit_test(test_reals),
         cmocka_unit_test(test_text_that_is_not_utf8),
-        cmocka_unit_test(test_canonical_texts_go_the_short_way),
-        cmocka_unit_test(test_both_ways_agree),
-        cmocka_unit_test(test_numbers_go_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,8 @@ static bool of_the_day(enum table_id table, const struct column *c)
         return true;
     if (table == TABLE_RETENTION) /* of indexes, which tell it */
         return str_eq(c->name, "digest") || str_eq(c->name, "wanted");
+    if (table == TABLE_TAG && (str_eq(c->name, "found") || str_eq(c->name, "adopted")))
+        return true;
     bool digests = table == TABLE_PUBLICATION || table == TABLE_PAST_PUBLICATION ||
                    table == TABLE_PUBLICATION_TAG || table == TABLE_TAG;
     return digests && (str_eq(c->name, "digest") || str_eq(c->name, "bytes"));

@@ -15,6 +15,7 @@ static bool end_delay(struct model *m, struct job *j)
     bool waited = j->retry_due || j->memory_above;
     j->retry_due = j->retry_clock = j->memory_above = 0;
     model_touch(m, j);
+    job_changed(m, j); /* it is due for other tracks that want it as well */
     return waited;
 }
 

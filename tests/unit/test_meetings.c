@@ -390,17 +390,50 @@ static void test_what_is_cancelled_stays_so_though_others_build_it(void **state)
     world_done(&w);
 }
 
-/* ---- bases that something is in the way of ---- */
-
-static void files_are_refused(struct world *w)
+/* The files that are to be read next are none to build of. */
+static void refuse_files(struct world *w)
 {
-    world_see(w, BASES, WORLD_MASTER, "b2");
     struct effect e = world_take(w, EFFECT_INSPECT);
     world_begin(w, 1);
     model_on_context(w->m, e.source, e.commit, e.path, e.dockerfile,
                      &(struct context_facts){.exists = true, .error = "too large", .id = "x"});
     world_end(w);
     effect_done(&e);
+}
+
+static void test_a_retry_of_one_tries_the_job_for_the_other(void **state)
+{
+    static const char *const both[] = {"refs/heads/a", "refs/heads/b", NULL};
+    const struct seen_ref apart[] = {{.name = both[0], .commit = "b2", .descends = true},
+                                     {.name = both[1], .commit = "b1", .descends = true}};
+    struct world w;
+    struct farm_image *image = base_image(&w);
+    str_replace(&image->ref, "refs/heads/*");
+    str_replace(&image->tags.items[0], "$branch");
+    start(&w);
+    world_see_all(&w, BASES, "b1", both);
+    world_inspect(&w, NULL);
+    world_break(&w, "one", "base", WIRE_FAILURE_RECIPE);
+    world_break(&w, "one", "base", WIRE_FAILURE_RECIPE);
+    world_is(&w, "base@b", "failed", "job-failed");
+    world_begin(&w, 1);
+    model_on_refs(w.m, BASES, apart, 2);
+    world_end(&w);
+    refuse_files(&w);
+    world_is(&w, "base@a", "blocked", "context-refused");
+    world_ask(&w, COMMAND_RETRY, "base@a");
+    world_settle(&w, NULL);
+    world_is(&w, "base@a", "blocked", "context-refused");
+    world_is(&w, "base@b", "published", "published");
+    world_done(&w);
+}
+
+/* ---- bases that something is in the way of ---- */
+
+static void files_are_refused(struct world *w)
+{
+    world_see(w, BASES, WORLD_MASTER, "b2");
+    refuse_files(w);
 }
 static void the_source_is_away(struct world *w)
 {
@@ -619,6 +652,7 @@ int main(void)
         cmocka_unit_test(test_an_optional_success_after_it_follows_in_the_next_generation),
         cmocka_unit_test(test_cancelling_while_it_waits_for_a_base),
         cmocka_unit_test(test_what_is_cancelled_stays_so_though_others_build_it),
+        cmocka_unit_test(test_a_retry_of_one_tries_the_job_for_the_other),
         cmocka_unit_test(test_a_base_that_something_is_in_the_way_of_is_not_waited_for),
         cmocka_unit_test(test_lost_boards_count_whatever_fails_between),
         cmocka_unit_test(test_a_timeout_goes_elsewhere_whatever_fails_between),

@@ -15,32 +15,12 @@
  * Written as text at once, in the form that jansson would give it (compact, UTF-8 as it is): a plan over everything
  * computes thousands of keys. */
 
-/* Whether one of the eight bytes is below `n`, which is at most 128. (A byte of 128 and more is not.) */
-static bool any_below(uint64_t bytes, unsigned n)
-{
-    return (bytes - UINT64_MAX / 255 * n) & ~bytes & UINT64_MAX / 255 * 128;
-}
-
-/* How many bytes of `n` from `s` on stay as they are. */
-static size_t plain_length(const char *s, size_t n)
-{
-    size_t i = 0;
-    for (uint64_t bytes; i + sizeof(bytes) <= n; i += sizeof(bytes)) {
-        memcpy(&bytes, s + i, sizeof(bytes));
-        if (any_below(bytes, ' ') || any_below(bytes ^ UINT64_MAX / 255 * '"', 1) ||
-            any_below(bytes ^ UINT64_MAX / 255 * '\\', 1))
-            break;
-    }
-    while (i < n && (unsigned char)s[i] >= ' ' && s[i] != '"' && s[i] != '\\')
-        i++;
-    return i;
-}
-
 static void add_escaped(struct strbuf *list, const char *s)
 {
-    const char *end = s + strlen(s);
-    while (s < end) {
-        size_t n = plain_length(s, (size_t)(end - s));
+    while (*s) {
+        size_t n = 0;
+        while ((unsigned char)s[n] >= ' ' && s[n] != '"' && s[n] != '\\')
+            n++;
         strbuf_addn(list, s, n);
         s += n;
         static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";

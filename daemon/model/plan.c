@@ -19,72 +19,6 @@ void plan_all(struct model *m)
         model_plan_later(m, t);
 }
 
-/* ---- fetching ahead ----
- *
- * A plan of everything meets tens of thousands of objects that lie all over memory, each by way of another, and waiting for
- * them is most of its work. So what a track leads to is fetched step by step while those before it are planned. */
-
-#define STEP 2 /* tracks between one step and the next */
-
-static void fetch_slots(const struct track *t)
-{
-    for (int p = 0; p < PLATFORM_COUNT; p++)
-        if (t->slots[p])
-            object_prefetch(t->slots[p]);
-    __builtin_prefetch(t->current);
-    if (t->last)
-        object_prefetch(t->last);
-}
-
-static void fetch_list(const struct track *t)
-{
-    if (t->current)
-        __builtin_prefetch(t->current->jobs.items);
-    if (t->last)
-        __builtin_prefetch(t->last->child.items);
-}
-
-static void fetch_build_jobs(const struct track *t)
-{
-    if (t->current)
-        VEC_FOREACH (&t->current->jobs, bj)
-            object_prefetch(*bj);
-}
-
-static void fetch_jobs(const struct track *t)
-{
-    if (t->current)
-        VEC_FOREACH (&t->current->jobs, bj)
-            if ((*bj)->job)
-                object_prefetch((*bj)->job);
-}
-
-static void fetch_texts(const struct track *t)
-{
-    if (t->current)
-        VEC_FOREACH (&t->current->jobs, bj)
-            if ((*bj)->job)
-                row_prefetch(TABLE_JOB, (*bj)->job);
-    if (t->last)
-        VEC_FOREACH (&t->last->child, c) {
-            __builtin_prefetch(c->content);
-            __builtin_prefetch(c->digest);
-            __builtin_prefetch(c->packing);
-        }
-}
-
-static void fetch_ahead(const struct model *m)
-{
-    static void (*const steps[])(const struct track *) = {fetch_texts, fetch_jobs, fetch_build_jobs,
-                                                          fetch_list, fetch_slots};
-    size_t n = sizeof(steps) / sizeof(*steps);
-    if (m->plan.n <= (n + 1) * STEP)
-        return;
-    for (size_t i = 0; i < n; i++)
-        steps[i](m->plan.items[m->plan.n - 1 - (i + 1) * STEP]);
-    object_prefetch(m->plan.items[m->plan.n - 1 - (n + 1) * STEP]);
-}
-
 /* What is awake for others comes last: by then it is known who needs it, as far as it can be. */
 void plan_run(struct model *m)
 {
@@ -98,7 +32,6 @@ void plan_run(struct model *m)
         later.n = 0;
         do {
             while (m->plan.n) {
-                fetch_ahead(m);
                 struct track *t = m->plan.items[--m->plan.n];
                 if (t->queued && t->awake == AWAKE_NEEDED)
                     vec_push(&later, t);

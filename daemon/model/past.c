@@ -1,5 +1,4 @@
-/* Jobs of the past, packed. A packed job is the 32 bytes of its key, then the other columns in their order: a number as
- * a varint, a text as the number of its pieces plus 1 (NULL: 0) and its pieces. A piece is 0 and the 32 bytes of a digest,
+/* Jobs of the past, packed: the columns after the key in their order, a number as a varint, a text as the number of its pieces plus 1 (NULL: 0) and its pieces. A piece is 0 and the 32 bytes of a digest,
  * or the number of a word plus 1: lists of inputs consist of digests and of what other jobs have too.
  *
  *     happy path     an object that is done loses its last build (job_forget_spec) -> packed at the end of some turn;
@@ -13,7 +12,6 @@
 #include <assert.h>
 
 #define KEY       32
-#define FIRST     64 /* places of a new table */
 #define ALGORITHM "sha256:"
 
 static const struct table *columns_of_jobs(void)
@@ -71,57 +69,25 @@ static void write_digest(struct strbuf *to, const unsigned char *digest)
 
 /* A text that many jobs have. */
 struct word {
+    UT_hash_handle hh;
+    uint32_t number; /* in past.words, plus 1 */
     size_t n;
     char s[]; /* not terminated */
 };
 
-static uint64_t hash_of(const char *s, size_t n)
-{
-    uint64_t h = n, part = 0;
-    for (; n >= sizeof(part); n -= sizeof(part), s += sizeof(part)) {
-        memcpy(&part, s, sizeof(part));
-        h = (h ^ part) * 0x9e3779b97f4a7c15;
-        h ^= h >> 32;
-    }
-    part = 0;
-    memcpy(&part, s, n);
-    h = (h ^ part) * 0x9e3779b97f4a7c15;
-    return h ^ h >> 32;
-}
-
-/* Where the word is, or would be. */
-static uint32_t *word_place(const struct past *p, const char *s, size_t n)
-{
-    for (size_t i = hash_of(s, n);; i++) {
-        uint32_t *at = &p->word_at[i & (p->word_cap - 1)];
-        const struct word *word = *at ? p->words.items[*at - 1] : NULL;
-        if (!word || (word->n == n && memcmp(word->s, s, n) == 0))
-            return at;
-    }
-}
-
-static void grow_words(struct past *p)
-{
-    free(p->word_at);
-    p->word_cap = p->word_cap ? p->word_cap * 2 : FIRST;
-    p->word_at = xcalloc(p->word_cap, sizeof(*p->word_at));
-    for (size_t i = 0; i < p->words.n; i++)
-        *word_place(p, p->words.items[i]->s, p->words.items[i]->n) = (uint32_t)(i + 1);
-}
-
-/* The number of a word plus 1. */
 static uint32_t word_of(struct past *p, const char *s, size_t n)
 {
-    if (2 * p->words.n >= p->word_cap)
-        grow_words(p);
-    uint32_t *at = word_place(p, s, n);
-    if (*at)
-        return *at;
-    struct word *word = xcalloc(1, sizeof(*word) + n);
+    struct word *word = NULL;
+    HASH_FIND(hh, p->word, s, n, word);
+    if (word)
+        return word->number;
+    word = xcalloc(1, sizeof(*word) + n);
     word->n = n;
     memcpy(word->s, s, n);
     vec_push(&p->words, word);
-    return *at = (uint32_t)p->words.n;
+    word->number = (uint32_t)p->words.n;
+    HASH_ADD(hh, p->word, s, n, word);
+    return word->number;
 }
 
 /* ---- packing ---- */
@@ -209,10 +175,15 @@ static int64_t unzigzag(uint64_t n)
     return (int64_t)(n >> 1) ^ -(int64_t)(n & 1);
 }
 
-static char *pack(struct past *p, const unsigned char key[KEY], const struct job *j)
+struct packed {
+    UT_hash_handle hh;
+    unsigned char key[KEY];
+    char columns[];
+};
+
+static void pack(struct past *p, const unsigned char key[KEY], const struct job *j)
 {
     cleanup_strbuf struct strbuf to = {0};
-    strbuf_addn(&to, key, KEY);
     for (size_t i = 1; i < columns_of_jobs()->n_columns; i++) {
         const char *value = member(j, i);
         switch (columns_of_jobs()->columns[i].type) {
@@ -230,31 +201,34 @@ static char *pack(struct past *p, const unsigned char key[KEY], const struct job
             break;
         }
     }
-    return xmemdup(to.s, to.n);
+    struct packed *packed = xcalloc(1, sizeof(*packed) + to.n);
+    memcpy(packed->key, key, KEY);
+    memcpy(packed->columns, to.s, to.n);
+    HASH_ADD(hh, p->jobs, key, KEY, packed);
 }
 
-static struct job *unpack(const struct past *p, const char *packed)
+static struct job *unpack(const struct past *p, const struct packed *packed)
 {
     struct job *j = xnew(struct job);
     struct strbuf key = {0};
     j->row.table = TABLE_JOB;
-    write_digest(&key, (const unsigned char *)packed);
+    write_digest(&key, packed->key);
     j->key = strbuf_steal(&key);
-    packed += KEY;
+    const char *from = packed->columns;
     for (size_t i = 1; i < columns_of_jobs()->n_columns; i++) {
         char *value = member(j, i);
         switch (columns_of_jobs()->columns[i].type) {
         case COLUMN_TEXT:
-            *(char **)(void *)value = get_text(p, &packed);
+            *(char **)(void *)value = get_text(p, &from);
             break;
         case COLUMN_INT:
-            *(int64_t *)(void *)value = unzigzag(get_number(&packed));
+            *(int64_t *)(void *)value = unzigzag(get_number(&from));
             break;
         case COLUMN_BOOL:
-            *(bool *)value = get_number(&packed) != 0;
+            *(bool *)value = get_number(&from) != 0;
             break;
         case COLUMN_ENUM:
-            *(unsigned *)(void *)value = (unsigned)get_number(&packed);
+            *(unsigned *)(void *)value = (unsigned)get_number(&from);
             break;
         }
     }
@@ -262,73 +236,21 @@ static struct job *unpack(const struct past *p, const char *packed)
     return j;
 }
 
-/* ---- the table ---- */
-
-/* The first place of a key: it is evenly spread as it is. */
-static size_t home(const struct past *p, const void *key)
-{
-    uint64_t h;
-    memcpy(&h, key, sizeof(h));
-    return h & (p->cap - 1);
-}
-
-/* Where the key is, or would be. */
-static size_t place_of(const struct past *p, const void *key)
-{
-    size_t i = home(p, key);
-    while (p->at[i] && memcmp(p->at[i], key, KEY) != 0)
-        i = (i + 1) & (p->cap - 1);
-    return i;
-}
-
-static void grow(struct past *p)
-{
-    char **old = p->at;
-    size_t n = p->cap;
-    p->cap = n ? n * 2 : FIRST;
-    p->at = xcalloc(p->cap, sizeof(*p->at));
-    for (size_t i = 0; i < n; i++)
-        if (old[i])
-            p->at[place_of(p, old[i])] = old[i];
-    free(old);
-}
-
-/* The key is not in it. */
-static void insert(struct past *p, char *packed)
-{
-    if (2 * p->n >= p->cap)
-        grow(p);
-    p->at[place_of(p, packed)] = packed;
-    p->n++;
-}
-
-/* What stands behind the place and could stand in it moves up: a search ends at a free place. */
-static void take_out(struct past *p, size_t hole)
-{
-    free(p->at[hole]);
-    p->at[hole] = NULL;
-    p->n--;
-    for (size_t i = (hole + 1) & (p->cap - 1); p->at[i]; i = (i + 1) & (p->cap - 1)) {
-        size_t from_home = (i - home(p, p->at[i])) & (p->cap - 1);
-        if (from_home < ((i - hole) & (p->cap - 1)))
-            continue;
-        p->at[hole] = p->at[i];
-        p->at[i] = NULL;
-        hole = i;
-    }
-}
+/* ---- the packed ones ---- */
 
 struct job *past_recall(struct model *m, const char *key)
 {
     struct past *p = &m->past;
     unsigned char digest[KEY];
-    if (!p->n || !digest_alone(key, digest))
+    struct packed *packed = NULL;
+    if (!p->jobs || !digest_alone(key, digest))
         return NULL;
-    size_t at = place_of(p, digest);
-    if (!p->at[at])
+    HASH_FIND(hh, p->jobs, digest, KEY, packed);
+    if (!packed)
         return NULL;
-    struct job *j = unpack(p, p->at[at]);
-    take_out(p, at);
+    struct job *j = unpack(p, packed);
+    HASH_DEL(p->jobs, packed);
+    free(packed);
     job_add(m, j);
     past_expect(m, j);
     return j;
@@ -336,10 +258,8 @@ struct job *past_recall(struct model *m, const char *key)
 
 void past_each(const struct model *m, void (*fn)(void *data, const struct job *j), void *data)
 {
-    for (size_t i = 0; i < m->past.cap; i++) {
-        if (!m->past.at[i])
-            continue;
-        struct job *j = unpack(&m->past, m->past.at[i]);
+    for (const struct packed *packed = m->past.jobs; packed; packed = packed->hh.next) {
+        struct job *j = unpack(&m->past, packed);
         fn(data, j);
         row_done(TABLE_JOB, j);
         free(j);
@@ -348,10 +268,13 @@ void past_each(const struct model *m, void (*fn)(void *data, const struct job *j
 
 void past_done(struct past *past)
 {
-    for (size_t i = 0; i < past->cap; i++)
-        free(past->at[i]);
-    free(past->at);
-    free(past->word_at);
+    struct packed *packed, *next;
+    HASH_ITER(hh, past->jobs, packed, next)
+    {
+        HASH_DEL(past->jobs, packed);
+        free(packed);
+    }
+    HASH_CLEAR(hh, past->word);
     VEC_FOREACH (&past->words, word)
         free(*word);
     vec_free(&past->words);
@@ -405,7 +328,7 @@ static void put_away(struct model *m, struct job *j)
     unsigned char key[KEY];
     if (!digest_alone(j->key, key))
         return;
-    insert(&m->past, pack(&m->past, key, j));
+    pack(&m->past, key, j);
     HASH_DEL(m->jobs, j);
     queue_drop(j); /* it may have been cancelled there */
     job_free(j);
@@ -429,6 +352,6 @@ bool past_load(struct model *m, const struct cell *cells)
     if (row_borrow(TABLE_JOB, cells, &j) < 0 || !forgotten(&j) || !digest_alone(j.key, key) ||
         platform_parse(j.platform_name, &j.platform, NULL) < 0)
         return false;
-    insert(&m->past, pack(&m->past, key, &j));
+    pack(&m->past, key, &j);
     return true;
 }

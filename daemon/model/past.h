@@ -10,12 +10,10 @@ struct cell;
 
 /* Zeroed is empty. */
 struct past {
-    char **at; /* the packed jobs, by key: open addressing, NULL is a free place */
-    size_t n, cap;
+    struct packed *jobs;      /* hash by key */
     VEC(struct word *) words; /* the texts that many of them share; kept until the model ends */
-    uint32_t *word_at;    /* by text: open addressing, number of a word plus 1, 0 is a free place */
-    size_t word_cap;      /* as `cap`, a power of two */
-    VEC(struct job *) to; /* objects that may be of the past when the turn ends */
+    struct word *word;        /* the same, hash by text */
+    VEC(struct job *) to;     /* objects that may be of the past when the turn ends */
 };
 
 /* A pointer to the job is kept from turn to turn: it stays an object. NULL is nothing. */

@@ -147,7 +147,8 @@ static void test_what_was_packed_comes_back_to_the_letter(void **state)
     for (size_t n = MANY; n > 0; n--) { /* in any order: those that are left are found still */
         size_t i = below((unsigned)n);
         assert_same(job_find(m, rows[i].cells[0].s), &rows[i]);
-        assert_int_equal(m->past.n, n - 1);
+        if (n % 64 == 0)
+            assert_int_equal(past_jobs(m), n - 1);
         row_free(&rows[i]);
         rows[i] = rows[n - 1];
     }

@@ -274,8 +274,10 @@ void check_woken(struct sim *s)
 void inv10_dormant_build_nothing(struct sim *s, const struct change *build)
 {
     const struct track *t = track_find(s->m, row_text(build, "track"));
-    /* One that is awake until it is in date sleeps again in the turn that finds out that its output is what is published. */
-    if (t && t->dormant && !str_eq(row_text(build, "state"), "unchanged"))
+    /* One that is awake until it is in date sleeps again in the turn that finds out that its output is what is published; and
+     * one that nobody needs any more may have been planned before it is known, and gives up in the same turn. */
+    const char *state = row_text(build, "state");
+    if (t && t->dormant && !str_eq(state, "unchanged") && !str_eq(state, "superseded"))
         sim_fail(s, __func__, "%s is dormant, and is built", t->id);
 }
 

@@ -66,20 +66,7 @@ const struct publication *publish_running(struct model *m, const struct track *t
 bool publish_stuck_behind(struct model *m, const struct track *t);
 /* A publication that runs is told of where the track is at rest otherwise: held, stopped, failed. */
 void plan_show_running(struct model *m, struct track *t);
-/* Plans, once a publication of `t` has ended, who claims tags that it claims and for whom that changes something: those that
- * have one, had one, contest one, or are kept from one by a hold. */
-void publish_plan_rivals(struct model *m, const struct track *t);
 /* Takes a track that does not wait for its turn to publish any more out of the queue. */
 void publish_waits_no_more(struct model *m, struct track *t);
 /* Whether some tag that the track owns would move if it were not held; its latest build is done. */
 bool publish_pending(struct model *m, struct track *t);
-/* A track that claims tags has come into the race for them: its first publication in the repository is verified. */
-void publish_rank(struct track *t);
-/* It may be in it or not: it was retired, woken, or linked anew. */
-void publish_rank_anew(struct track *t);
-/* Whether the tag of a single platform, that would be put with one of the track's, is another's, or its own, by a claim of that
- * very name. */
-bool publish_part_taken(struct model *m, const struct track *t, const char *tag);
-/* Whether `owner` keeps `t` from the tag though `t` ranks no lower: a tag conflict, or a held track's tag. */
-bool publish_contends(struct model *m, const struct track *owner, const struct track *t,
-                      const struct tag_node *n);

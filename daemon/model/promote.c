@@ -5,6 +5,7 @@
  * version own what a higher one owns: that one is held, rolled back or retired. */
 #include "daemon/model/command.h"
 #include "daemon/model/hold.h"
+#include "daemon/model/owner.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -29,14 +30,14 @@ static int take_tags(struct model *m, struct track *t)
     VEC_FOREACH (&t->claims, it) {
         struct tag *tag = (*it)->current;
         const struct track *owner = tag ? track_find(m, tag->track_id) : NULL;
-        if (owner && owner != t && publish_contends(m, owner, t, *it)) {
+        if (owner && owner != t && owner_contends(m, owner, t, *it)) {
             take(m, t, tag);
             n++;
         }
         VEC_FOREACH (&(*it)->parts, part)
             if (tag && str_eq(tag->track_id, t->id) && (*part)->current &&
                 !str_eq((*part)->current->track_id, t->id) &&
-                publish_part_taken(m, t, (*part)->tag)) {
+                owner_part_taken(m, t, (*part)->tag)) {
                 take(m, t, (*part)->current);
                 n++;
             }

@@ -13,6 +13,7 @@
 #include "daemon/model/hold.h"
 #include "daemon/model/known.h"
 #include "daemon/model/objects.h"
+#include "daemon/model/owner.h"
 #include "daemon/model/plan.h"
 
 #include <assert.h>
@@ -156,7 +157,7 @@ static void add_tags(struct model *m, const struct track *t, struct publication 
     VEC_FOREACH (tags, tag)
         VEC_FOREACH (&p->child, c) {
             cleanup_free char *name = xasprintf("%s-%s", *tag, platform_info(c->platform)->suffix);
-            if (!publish_part_taken(m, t, name))
+            if (!owner_part_taken(m, t, name))
                 add_tag(m, p, name, c->digest, false);
         }
     VEC_FOREACH (tags, tag)
@@ -321,7 +322,7 @@ static void leave_repository(struct model *m, struct publication *p)
     p->finished_at = m->wall;
     if (t) {
         model_plan_later(m, t);
-        publish_plan_rivals(m, t);
+        owner_plan_rivals(m, t);
     }
     if (r->queue.n)
         model_plan_later(m, r->queue.items[0]);
@@ -390,7 +391,7 @@ static void verified(struct model *m, struct publication *p)
     t->publication = p->id;
     t->last = p;
     if (!here)
-        publish_rank(t);
+        owner_rank(t);
     model_touch(m, t);
     model_plan_later(m, t);
     if (first)

@@ -2,8 +2,8 @@
  * to. Equal output decides that nothing ripples; it never decides that a tag need not move. */
 #include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
+#include "daemon/model/owner.h"
 #include "daemon/model/plan.h"
-#include "daemon/model/tagging.h"
 
 /* ---- the children wanted ---- */
 
@@ -98,282 +98,13 @@ static bool kept(struct model *m, struct track *t, const childvec *children)
     return true;
 }
 
-/* ---- the tags owned ---- */
-
-static bool claims(const struct track *t, const struct tag_node *n, bool *ret_shared)
-{
-    *ret_shared = false;
-    for (size_t i = 0; i < t->claims.n; i++)
-        if (t->claims.items[i] == n) {
-            *ret_shared = t->shared.items[i];
-            return true;
-        }
-    return false;
-}
-
-/* Whether `rival` may own a tag: only with a publication that is complete. That its ref was deleted, or that it is
- * dormant, changes nothing: its tags stay its own. */
-static bool in_the_race(const struct track *rival)
-{
-    return track_published(rival) && !rival->retired;
-}
-
-/* >0 where `a` outranks `b` as the owner of the tag, <0 the other way round, 0: neither. */
-static int rank(const struct track *a, const struct track *b, const struct tag_node *n)
-{
-    struct tag_claimant x = {.version = &a->parsed_version};
-    struct tag_claimant y = {.version = &b->parsed_version};
-    claims(a, n, &x.shared);
-    claims(b, n, &y.shared);
-    return tag_owner_cmp(&x, &y);
-}
-
-static bool incumbent(const struct track *t, const struct tag_node *n)
-{
-    return n->current && str_eq(n->current->track_id, t->id);
-}
-
-/* Whether `part` is put with the track's tag that it is a part of. */
-static bool has_part(const struct track *t, const struct tag_node *part)
-{
-    const struct slot *s = t->slots[part->platform];
-    bool published = track_published(t) && publication_child(t->last, part->platform);
-    return s && !s->retired && (s->wanted || published);
-}
-
-/* Who claims the very name of a single platform's tag of one of the track's, and has it: it keeps that. NULL: nobody. */
-static const struct track *part_taken(const struct model *m, const struct track *t,
-                                      const struct tag_node *part)
-{
-    bool shared;
-    const struct track *had =
-        part->current && part->claimants.n ? track_find(m, part->current->track_id) : NULL;
-    return had && had != t && in_the_race(had) && claims(had, part, &shared) ? had : NULL;
-}
-
-bool publish_part_taken(struct model *m, const struct track *t, const char *tag)
-{
-    bool shared;
-    cleanup_free char *name = xconcat(t->image->repository, ":", tag, NULL);
-    const struct tag_node *n = NULL;
-    HASH_FIND_STR(m->nodes, name, n);
-    return n && (claims(t, n, &shared) || part_taken(m, t, n));
-}
-
-/* Who has a tag of which this one, that `t` claims and has not got, is a single platform's. NULL: nobody. */
-static const struct track *whole_of(const struct track *t, const struct tag_node *n)
-{
-    const struct track *best = NULL;
-    if (!n->whole || incumbent(t, n))
-        return NULL;
-    VEC_FOREACH (&n->whole->claimants, it)
-        if (*it != t && in_the_race(*it) && has_part(*it, n) &&
-            (!best || strcmp((*it)->id, best->id) < 0))
-            best = *it;
-    return best;
-}
-
-/* Why a track that claims a tag does not own it. */
-struct rivalry {
-    const struct tag_node *conflict, *stays; /* NULL: no such tag */
-    const struct track *rival;               /* claims exactly the same */
-    const struct track *holder;              /* is held, and has it */
-};
-
-/* ---- which of many versions is the highest ---- */
-
-static void come_into_race(struct tag_node *n, struct track *t)
-{
-    int order = n->top ? version_cmp(&t->parsed_version, &n->top->parsed_version) : 1;
-    if (order > 0)
-        n->tied = 0;
-    if (order > 0)
-        n->top = t;
-    n->tied += order >= 0;
-}
-
-static void rank_claimants(struct tag_node *n)
-{
-    bool shared;
-    n->ranked = n->versions = true;
-    n->top = NULL;
-    n->tied = 0;
-    VEC_FOREACH (&n->claimants, t) {
-        claims(*t, n, &shared);
-        n->versions = n->versions && shared && (*t)->parsed_version.parts;
-        if (in_the_race(*t))
-            come_into_race(n, *t);
-    }
-}
-
-void publish_rank(struct track *t)
-{
-    VEC_FOREACH (&t->claims, n)
-        if ((*n)->ranked && in_the_race(t))
-            come_into_race(*n, t);
-}
-
-void publish_rank_anew(struct track *t)
-{
-    VEC_FOREACH (&t->claims, n)
-        (*n)->ranked = false;
-}
-
-/* Where all that claim the tag are versions the highest tells: <0 where it is higher than `t`, >0 where nobody else is as high,
- * 0 where each has to be looked at. */
-static int against_all(const struct track *t, struct tag_node *n)
-{
-    if (!n->ranked)
-        rank_claimants(n);
-    if (!n->versions)
-        return 0;
-    if (!n->top || (n->top == t && n->tied == 1))
-        return 1;
-    return n->top == t ? 0 : version_cmp(&t->parsed_version, &n->top->parsed_version);
-}
-
-/* Who has the tag, claims it and is held: it stays with that one, though `t` is higher. NULL: nobody. */
-static const struct track *held_incumbent(struct model *m, const struct track *t,
-                                          const struct tag_node *n)
-{
-    bool shared;
-    const struct track *had = n->current ? track_find(m, n->current->track_id) : NULL;
-    return had && had != t && in_the_race(had) && claims(had, n, &shared) && held(m, had) ? had
-                                                                                          : NULL;
-}
-
-/* Rules 3 and 4: the owner of a tag that several tracks can claim. Whether it is `t`, whose publication completes now.
- * Nothing depends on the order of the claimants, the reason neither. */
-static bool owns(struct model *m, const struct track *t, struct tag_node *n, struct rivalry *why)
-{
-    const struct track *equal = NULL, *holder = NULL;
-    int all = against_all(t, n);
-    if (all < 0)
-        return false;
-    if (all > 0)
-        holder = held_incumbent(m, t, n);
-    for (size_t i = 0; all == 0 && i < n->claimants.n; i++) {
-        const struct track **it = (const struct track **)&n->claimants.items[i];
-        const struct track *rival = *it;
-        if (rival == t || !in_the_race(rival))
-            continue;
-        int order = rank(t, rival, n);
-        if (order < 0)
-            return false;
-        if (order > 0 && incumbent(rival, n) && held(m, rival))
-            holder = rival;
-        else if (order == 0 && !incumbent(t, n) && (!equal || strcmp(rival->id, equal->id) < 0))
-            equal = rival;
-    }
-    if (!equal)
-        equal = whole_of(t, n);
-    if (equal) {
-        why->conflict = n;
-        why->rival = equal;
-    } else if (holder) {
-        why->stays = n;
-        why->holder = holder;
-    }
-    return !equal && !holder;
-}
-
-/* Of the tags that are put with those that it owns, one that another has by its own claim. */
-static void note_parts(struct model *m, const struct track *t, const struct tag_node *n,
-                       struct rivalry *why)
-{
-    VEC_FOREACH (&n->parts, part) {
-        const struct track *had = part_taken(m, t, *part);
-        if (!had || why->rival || !has_part(t, *part))
-            continue;
-        why->conflict = *part;
-        why->rival = had;
-    }
-}
-
-bool publish_contends(struct model *m, const struct track *owner, const struct track *t,
-                      const struct tag_node *n)
-{
-    bool shared;
-    if (n->whole && claims(owner, n->whole, &shared) && !claims(owner, n, &shared))
-        return true; /* it has it as a single platform's */
-    int order = in_the_race(owner) ? rank(t, owner, n) : -1;
-    return order == 0 || (order > 0 && held(m, owner));
-}
-
-/* Whether a single platform's tag, that was another's by its own claim, is to be put with the track's. */
-static bool parts_differ(const struct model *m, const struct track *t, const struct tag_node *n,
-                         const childvec *children)
-{
-    bool shared;
-    VEC_FOREACH (&n->parts, part)
-        VEC_FOREACH (children, c)
-            if (c->platform == (*part)->platform && (*part)->current &&
-                !str_eq((*part)->current->digest, c->digest) && !claims(t, *part, &shared) &&
-                !part_taken(m, t, *part))
-                return true;
-    return false;
-}
-
-/* Whether the tag names something else than an index of these children. */
-static bool differs(const struct tag_node *n, const childvec *children)
-{
-    const struct publication *p = n->current ? n->current->shown : NULL;
-    return !p || n->current->put_back || !children_equal(&p->child, children) ||
-           !str_eq(n->current->digest, p->digest);
-}
-
-/* The tags that have to move so that each names `children`; returns how many are owned at all. A track without a publication
- * of its own makes one even of what its tags name already, since it could own none of them without (rule 3). */
-static size_t tags_to_move(struct model *m, const struct track *t, const childvec *children,
-                           strvec *move, struct rivalry *why)
-{
-    size_t owned = 0;
-    VEC_FOREACH (&t->claims, it) {
-        struct tag_node *n = *it;
-        if (!owns(m, t, n, why))
-            continue;
-        owned++;
-        note_parts(m, t, n, why);
-        if (!track_published(t) || differs(n, children) || parts_differ(m, t, n, children))
-            strvec_add(move, n->tag);
-    }
-    return owned;
-}
-
-static bool concerned(const struct track *t, const struct track *rival, const struct tag_node *n)
-{
-    return rival->lost_tag || rival->conflict || incumbent(rival, n) ||
-           rival->reason.code == REASON_HELD ||
-           (n->ranked && n->versions ? version_cmp(&t->parsed_version, &rival->parsed_version) == 0
-                                     : rank(t, rival, n) == 0);
-}
-
-static void plan_claimants(struct model *m, const struct tag_node *n)
-{
-    VEC_FOREACH (&n->claimants, c)
-        model_plan_later(m, *c);
-}
-
-void publish_plan_rivals(struct model *m, const struct track *t)
-{
-    VEC_FOREACH (&t->claims, n) {
-        VEC_FOREACH (&(*n)->claimants, c)
-            if (concerned(t, *c, *n))
-                model_plan_later(m, *c);
-        VEC_FOREACH (&(*n)->parts, part)
-            plan_claimants(m, *part);
-        if ((*n)->whole)
-            plan_claimants(m, (*n)->whole);
-    }
-}
-
 bool publish_pending(struct model *m, struct track *t)
 {
     childvec children = {0};
     cleanup_strvec strvec move = {0};
     struct rivalry why = {0};
     children_wanted(m, t, &children);
-    tags_to_move(m, t, &children, &move, &why);
+    owner_to_move(m, t, &children, &move, &why);
     children_done(&children);
     return move.n > 0;
 }
@@ -557,11 +288,10 @@ static void take_over(struct model *m, struct track *t, const strvec *move)
         struct tag *tag = (*n)->current;
         struct rivalry why = {0};
         if (!tag || str_eq(tag->track_id, t->id) || strvec_has(move, (*n)->tag) ||
-            !owns(m, t, *n, &why))
+            !owner_is(m, t, *n, &why))
             continue;
-        bool shared;
         const struct track *had = track_find(m, tag->track_id);
-        if (had && had->image && !had->retired && claims(had, *n, &shared) && rank(t, had, *n) <= 0)
+        if (had && owner_keeps(had, t, *n))
             continue;
         str_replace(&tag->track_id, t->id);
         model_touch(m, tag);
@@ -609,7 +339,7 @@ void plan_publish(struct model *m, struct track *t)
     if (lacks_platform(m, t))
         return;
     children_wanted(m, t, &children);
-    size_t owned = tags_to_move(m, t, &children, &move, &why);
+    size_t owned = owner_to_move(m, t, &children, &move, &why);
     str_replace(&t->conflict, NULL);
     if (why.rival)
         t->conflict = xasprintf("%s is claimed by %s too", why.conflict->name, why.rival->id);
@@ -642,14 +372,14 @@ void plan_publish(struct model *m, struct track *t)
 static bool keeps(struct model *m, const struct track *t, struct tag_node *n)
 {
     struct rivalry why = {0};
-    return incumbent(t, n) || (n->current && !t->pinned && owns(m, t, n, &why));
+    return owner_has(t, n) || (n->current && !t->pinned && owner_is(m, t, n, &why));
 }
 
 /* Whether somebody moved a tag of its, which is to be put back whatever the build does. */
 static bool to_put_back(const struct track *t)
 {
     VEC_FOREACH (&t->claims, n)
-        if (incumbent(t, *n) && (*n)->current->put_back)
+        if (owner_has(t, *n) && (*n)->current->put_back)
             return true;
     return false;
 }
@@ -678,7 +408,7 @@ bool plan_return(struct model *m, struct track *t)
         return false;
     cleanup_strvec strvec move = {0};
     VEC_FOREACH (&t->claims, n)
-        if (keeps(m, t, *n) && differs(*n, &target->child) &&
+        if (keeps(m, t, *n) && tag_differs(*n, &target->child) &&
             (!only_broken || (*n)->current->put_back))
             strvec_add(&move, (*n)->tag);
     if (!move.n)

@@ -5,6 +5,7 @@
  * one that is kept in date. */
 #include "daemon/model/audit.h"
 #include "daemon/model/command.h"
+#include "daemon/model/owner.h"
 
 #include <errno.h>
 
@@ -56,7 +57,7 @@ int command_retire(struct model *m, struct track *t, const struct command *c,
         return 0;
     }
     t->retired = true;
-    publish_rank_anew(t);
+    owner_rank_anew(t);
     model_touch(m, t);
     reconsider(m, t);
     answer_set(a, true,
@@ -102,7 +103,7 @@ int command_wake(struct model *m, struct track *t, const struct command *c,
     }
     track_wake(m, t, AWAKE_ASKED);
     t->retired = false;
-    publish_rank_anew(t);
+    owner_rank_anew(t);
     model_touch(m, t);
     reconsider(m, t);
     if (t->deleted)

@@ -123,7 +123,7 @@ struct tag_node {
     VEC(struct track *) claimants;
     VEC(struct track *) dependents;
     struct tag *current; /* NULL: points nowhere yet */
-    bool ranked;         /* the three below hold: see publish_rank in publish_plan.c */
+    bool ranked;         /* the three below hold: see owner_rank in owner.c */
     bool versions;       /* all claims are shared ones of versions: the highest owns it */
     struct track *top;   /* of those in the race the highest, NULL: none is */
     size_t tied;         /* how many are as high as that */

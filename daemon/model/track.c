@@ -1,5 +1,6 @@
 /* Tracks: linked to their slots, their tags and their bases. */
 #include "daemon/model/objects.h"
+#include "daemon/model/owner.h"
 #include "daemon/model/plan.h"
 #include "daemon/model/tagging.h"
 
@@ -52,7 +53,7 @@ void track_state_set(struct model *m, struct track *t, enum track_state state,
 
 static void unlink_claims(struct track *t)
 {
-    publish_rank_anew(t);
+    owner_rank_anew(t);
     VEC_FOREACH (&t->claims, n)
         remove_weak(&(*n)->claimants, t);
     t->claims.n = 0;

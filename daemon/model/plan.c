@@ -96,7 +96,7 @@ static bool in_cycle(struct model *m, struct track *t)
     return true;
 }
 
-/* A track is in a cycle no more: perhaps others are not either. */
+/* A track is in a cycle no more, or in another one: perhaps others are in none. */
 static void plan_cycles(struct model *m)
 {
     for (struct track *t = m->tracks; t; t = t->hh.next)
@@ -423,7 +423,7 @@ static void plan_track(struct model *m, struct track *t)
     int64_t edges = m->edges;
     decide(m, t);
     bool cycle = t->reason.code == REASON_BASE_CYCLE;
-    if (cyclic && !cycle)
+    if (cyclic && (!cycle || m->edges != edges))
         plan_cycles(m);
     if (cycle && (!cyclic || m->edges != edges)) {
         m->visit++;

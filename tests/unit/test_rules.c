@@ -358,12 +358,16 @@ static void test_a_cycle_is_blocked_and_named(void **state)
     world_image(&w, "app", APPS, WORLD_MASTER, NULL);
     world_start(&w);
     world_board(&w, "one");
+    world_push(&w, BASES, "b0", ON);
     world_push(&w, BASES, "b1", "FROM r.test/osf/app:latest\n");
     world_push(&w, APPS, "a1", ON);
     world_is(&w, BASE, "blocked", "base-cycle");
     world_is(&w, APP, "blocked", "base-cycle");
     world_says(&w, APP, "app@master <- base@master <- app@master");
-    world_push(&w, BASES, "b2", "FROM scratch\n");
+    world_see(&w, BASES, WORLD_MASTER, "b0"); /* another one, without the app, of files that are known */
+    world_is(&w, BASE, "blocked", "base-cycle");
+    world_is(&w, APP, "blocked", "base-missing");
+    world_push(&w, BASES, "b3", "FROM scratch\n");
     world_build(&w, "one", "base", "x");
     world_publish(&w);
     world_build(&w, "one", "app", "y");

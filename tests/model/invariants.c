@@ -313,7 +313,9 @@ static bool required(struct sim *s, const struct track *t, const char *commit, e
     if (!platformvec_has(&t->image->platforms, p)) /* what farm.yaml names no more is not dropped */
         return had && !farm_image_offers(t->image, p);
     bool new_one = t->publication && !had && !(slot && slot->last_key);
-    return !new_one && (had || folder_there(s, t, commit, p));
+    /* a commit that changes nothing else makes no new build: what it has no folder of is offered no more */
+    return !new_one && (had || (folder_there(s, t, commit, p) &&
+                                (!t->ref || folder_there(s, t, t->ref->commit, p))));
 }
 
 static bool allowed(const struct track *t, enum platform p)

@@ -2,66 +2,45 @@
 #include "common/digest.h"
 #include "daemon/model/objects.h"
 #include "tests/lib/model_commands.h"
-#include "tests/lib/model_steps.h"
+#include "tests/lib/model_farm.h"
 
 #include <errno.h>
 
-#define BASES "https://git.test/bases.git"
-#define BASE  "base@master"
-#define REPO  "r.test/osf/base"
 #define ARM64 "linux/arm64"
 
 static const char *const two_platforms[] = {"linux/amd64", ARM64, NULL};
 
-static struct farm_image *base_image(struct world *w)
-{
-    world_init(w);
-    return world_image(w, "base", BASES, WORLD_MASTER, "./mk");
-}
-
-static void start(struct world *w)
-{
-    world_start(w);
-    world_board(w, "one");
-}
-
-static void publish(struct world *w, const char *commit)
-{
-    world_push(w, BASES, commit, NULL);
-    world_settle(w, NULL);
-}
-
 static void one_image(struct world *w)
 {
-    base_image(w);
-    start(w);
-    publish(w, "b1");
+    world_base(w);
+    world_go(w);
+    world_publish_base(w, "b1");
 }
 
 /* `base` for two platforms, of which the second is optional where that is said; b1 is published. */
 static struct farm_image *two_of_them(struct world *w, bool optional)
 {
-    struct farm_image *image = base_image(w);
+    struct farm_image *image = world_base(w);
     if (optional)
         vec_push(&image->optional, PLATFORM_ARM64);
     else
         vec_push(&image->platforms, PLATFORM_ARM64);
     w->platforms = two_platforms;
-    start(w);
-    publish(w, "b1");
+    world_go(w);
+    world_publish_base(w, "b1");
     return image;
 }
 
 /* Tags v1, v2, … with `latest`; `refs` are published. */
 static struct farm_image *by_version(struct world *w, const char *const *refs)
 {
-    struct farm_image *image = base_image(w);
+    struct farm_image *image = world_base(w);
     str_replace(&image->ref, "refs/tags/v*");
     str_replace(&image->tags.items[0], "$version");
     strvec_add(&image->tags, "latest");
     vec_push(&image->args, (struct farm_pair){xstrdup("V"), xstrdup("$version")});
     image->history = FARM_HISTORY_ALL;
-    start(w);
+    world_go(w);
     world_see_all(w, BASES, "c", refs);
     world_settle(w, NULL);
     return image;
@@ -231,7 +210,7 @@ static void test_a_held_build_that_is_cancelled(void **state)
     struct err err = ERR_INIT;
     one_image(&w);
     world_ask(&w, COMMAND_HOLD, BASE);
-    publish(&w, "b2");
+    world_publish_base(&w, "b2");
     world_begin(&w, 1);
     assert_int_equal(model_on_cancel_build(w.m, track_find(w.m, BASE)->build, &err), 0);
     world_end(&w);
@@ -249,7 +228,7 @@ static void test_a_deleted_track_that_is_released_stays(void **state)
 {
     struct world w;
     one_image(&w);
-    publish(&w, "b2");
+    world_publish_base(&w, "b2");
     for (int i = 0; i < 2; i++)
         world_see(&w, BASES, "refs/heads/another", "b2");
     world_ask(&w, COMMAND_ROLLBACK, BASE);
@@ -356,7 +335,7 @@ static void test_a_deleted_tag_and_the_next_build(void **state)
     world_settle(&w, NULL);
     assert_true(world_attention(&w, "tag-deleted"));
     assert_int_equal(world_tag(&w, REPO, "latest"), 1);
-    publish(&w, "b2");
+    world_publish_base(&w, "b2");
     assert_false(world_attention(&w, "tag-deleted"));
     assert_int_equal(world_tag(&w, REPO, "latest"), 2);
     world_done(&w);
@@ -424,12 +403,12 @@ static void test_a_folder_that_goes(void **state)
 {
     for (int optional = 0; optional < 2; optional++) {
         struct world w;
-        struct farm_image *image = base_image(&w);
+        struct farm_image *image = world_base(&w);
         str_replace(&image->context, "$arch");
         platformvec *list = optional ? &image->optional : &image->platforms;
         vec_push(list, PLATFORM_ARM64);
         w.platforms = two_platforms;
-        start(&w);
+        world_go(&w);
         world_see(&w, BASES, WORLD_MASTER, "b1");
         world_settle(&w, NULL);
         assert_int_equal(children(&w), 2);
@@ -452,10 +431,10 @@ static void test_a_folder_that_goes(void **state)
 static void test_a_new_required_platform_that_fails(void **state)
 {
     struct world w;
-    struct farm_image *image = base_image(&w);
+    struct farm_image *image = world_base(&w);
     w.platforms = two_platforms;
-    start(&w);
-    publish(&w, "b1");
+    world_go(&w);
+    world_publish_base(&w, "b1");
     vec_push(&image->platforms, PLATFORM_ARM64);
     world_reload(&w);
     arm64_fails(&w);

@@ -1,68 +1,25 @@
 /* Where two rules of ARCHITECTURE.md's table meet: which of them wins. */
 #include "daemon/model/objects.h"
 #include "tests/lib/model_commands.h"
-#include "tests/lib/model_steps.h"
+#include "tests/lib/model_farm.h"
 
 #include <errno.h>
 
-#define BASES  "https://git.test/bases.git"
-#define APPS   "https://git.test/apps.git"
-#define BASE   "base@master"
-#define APP    "app@master"
-#define REPO   "r.test/osf/base"
-#define ON     "FROM r.test/osf/base:latest\n"
-#define MINUTE ((int64_t)60000)
-#define HOUR   (60 * MINUTE)
-#define GIB    ((int64_t)1 << 30)
+#define GIB ((int64_t)1 << 30)
 
 static const char *const two_platforms[] = {"linux/amd64", "linux/arm64", NULL};
-
-static struct farm_image *base_image(struct world *w)
-{
-    world_init(w);
-    return world_image(w, "base", BASES, WORLD_MASTER, "./mk");
-}
-
-static void start(struct world *w)
-{
-    world_start(w);
-    world_board(w, "one");
-}
-
-static void one_image(struct world *w)
-{
-    base_image(w);
-    start(w);
-}
-
-static void publish(struct world *w, const char *commit)
-{
-    world_push(w, BASES, commit, NULL);
-    world_settle(w, ON);
-}
-
-static void two_images(struct world *w)
-{
-    base_image(w);
-    world_image(w, "app", APPS, WORLD_MASTER, NULL);
-    start(w);
-    publish(w, "b1");
-    world_push(w, APPS, "a1", ON);
-    world_settle(w, ON);
-    world_is(w, APP, "published", "published");
-}
 
 /* v1 and v2, both published; v2 has `latest`. */
 static void two_versions(struct world *w)
 {
     static const char *const both[] = {"refs/tags/v1", "refs/tags/v2", NULL};
-    struct farm_image *image = base_image(w);
+    struct farm_image *image = world_base(w);
     str_replace(&image->ref, "refs/tags/v*");
     str_replace(&image->tags.items[0], "$version");
     strvec_add(&image->tags, "latest");
     vec_push(&image->args, (struct farm_pair){xstrdup("V"), xstrdup("$version")});
     image->history = 2;
-    start(w);
+    world_go(w);
     world_see_all(w, BASES, "b1", both);
     world_settle(w, NULL);
     assert_string_equal(world_tag_digest(w, REPO, "latest"), world_tag_digest(w, REPO, "2"));
@@ -102,9 +59,9 @@ static void test_retiring_a_held_track_gives_its_tags_up(void **state)
 static void test_a_retired_track_returns_to_nothing(void **state)
 {
     struct world w;
-    one_image(&w);
-    publish(&w, "b1");
-    publish(&w, "b2");
+    world_base_alone(&w);
+    world_publish_base(&w, "b1");
+    world_publish_base(&w, "b2");
     world_ask(&w, COMMAND_RETIRE, BASE);
     struct command c = {.verb = COMMAND_ROLLBACK, .track = BASE};
     world_refused(&w, &c, -EBUSY, "base@master is retired: wake it (sheafctl wake base@master)");
@@ -132,10 +89,10 @@ static void test_what_is_retired_in_a_freeze_is_passed_on_when_it_is_thawed(void
 static void test_retiring_the_platform_that_fails_lets_the_others_through(void **state)
 {
     struct world w;
-    struct farm_image *image = base_image(&w);
+    struct farm_image *image = world_base(&w);
     vec_push(&image->platforms, PLATFORM_ARM64);
     w.platforms = two_platforms;
-    start(&w);
+    world_go(&w);
     world_push(&w, BASES, "b1", NULL);
     for (int i = 0; i < 2; i++) {
         struct wire_poll_response got = world_poll(&w, "one");
@@ -159,11 +116,11 @@ static void test_retiring_the_platform_that_fails_lets_the_others_through(void *
 /* `base` and `other` claim exactly one tag; `base` has it. */
 static void conflict(struct world *w)
 {
-    base_image(w);
+    world_base(w);
     struct farm_image *other = world_image(w, "other", APPS, WORLD_MASTER, "./other");
     str_replace(&other->repository, REPO);
-    start(w);
-    publish(w, "b1");
+    world_go(w);
+    world_publish_base(w, "b1");
     world_push(w, APPS, "a1", NULL);
     world_settle(w, NULL);
     world_is(w, "other@master", "conflict", "tag-conflict");
@@ -216,9 +173,9 @@ static void in_conflict(struct world *w)
 static void behind_a_held_one(struct world *w)
 {
     static const char *const both[] = {"refs/tags/v1", "refs/tags/v2", NULL};
-    struct farm_image *image = base_image(w);
+    struct farm_image *image = world_base(w);
     str_replace(&image->ref, "refs/tags/v*");
-    start(w);
+    world_go(w);
     world_see_all(w, BASES, "b1", (const char *const[]){"refs/tags/v1", NULL});
     world_settle(w, NULL);
     world_ask(w, COMMAND_HOLD, "base@v1");
@@ -229,8 +186,8 @@ static void behind_a_held_one(struct world *w)
 
 static void in_a_stopped_repository(struct world *w)
 {
-    one_image(w);
-    publish(w, "b1");
+    world_base_alone(w);
+    world_publish_base(w, "b1");
     world_audited(w, REPO, "sha256:hand");
 }
 
@@ -269,15 +226,15 @@ static void test_what_waits_for_a_person_keeps_no_newer_inputs_out(void **state)
 static void test_a_deadline_goes_on_while_the_track_is_blocked(void **state)
 {
     struct world w;
-    struct farm_image *image = base_image(&w);
+    struct farm_image *image = world_base(&w);
     vec_push(&image->optional, PLATFORM_ARM64);
     image->deadline_ms = 12 * HOUR;
     w.platforms = two_platforms;
-    start(&w);
-    publish(&w, "b1");
+    world_go(&w);
+    world_publish_base(&w, "b1");
     w.platforms = NULL; /* the board of the optional platform is gone */
     world_session(&w, "one", "one", GIB, NULL);
-    publish(&w, "b2");
+    world_publish_base(&w, "b2");
     world_see(&w, BASES, WORLD_MASTER, "b3");
     struct effect e = world_take(&w, EFFECT_INSPECT);
     world_begin(&w, 1);
@@ -299,10 +256,10 @@ static void test_a_deadline_goes_on_while_the_track_is_blocked(void **state)
 /* The required platform's publication has taken `steps` steps when the optional one succeeds. */
 static void optional_comes_late(struct world *w, int steps)
 {
-    struct farm_image *image = base_image(w);
+    struct farm_image *image = world_base(w);
     vec_push(&image->optional, PLATFORM_ARM64);
     w->platforms = two_platforms;
-    start(w);
+    world_go(w);
     world_push(w, BASES, "b1", NULL);
     struct wire_poll_response got = world_poll(w, "one");
     assert_int_equal(got.leases.n, 2);
@@ -354,7 +311,7 @@ static void test_an_optional_success_after_it_follows_in_the_next_generation(voi
 static void test_cancelling_while_it_waits_for_a_base(void **state)
 {
     struct world w;
-    two_images(&w);
+    world_base_and_app(&w);
     world_push(&w, APPS, "a2", ON);
     world_push(&w, BASES, "b2", NULL);
     int64_t build = track_find(w.m, APP)->build;
@@ -373,10 +330,10 @@ static void test_what_is_cancelled_stays_so_though_others_build_it(void **state)
 {
     static const char *const both[] = {"refs/heads/a", "refs/heads/b", NULL};
     struct world w;
-    struct farm_image *image = base_image(&w);
+    struct farm_image *image = world_base(&w);
     str_replace(&image->ref, "refs/heads/*");
     str_replace(&image->tags.items[0], "$branch");
-    start(&w);
+    world_go(&w);
     world_see_all(&w, BASES, "b1", both);
     world_inspect(&w, NULL);
     assert_int_equal(cancel_latest(&w, "base@a"), 0);
@@ -407,10 +364,10 @@ static void test_a_retry_of_one_tries_the_job_for_the_other(void **state)
     const struct seen_ref apart[] = {{.name = both[0], .commit = "b2", .descends = true},
                                      {.name = both[1], .commit = "b1", .descends = true}};
     struct world w;
-    struct farm_image *image = base_image(&w);
+    struct farm_image *image = world_base(&w);
     str_replace(&image->ref, "refs/heads/*");
     str_replace(&image->tags.items[0], "$branch");
-    start(&w);
+    world_go(&w);
     world_see_all(&w, BASES, "b1", both);
     world_inspect(&w, NULL);
     world_break(&w, "one", "base", WIRE_FAILURE_RECIPE);
@@ -515,7 +472,7 @@ static void test_a_base_that_something_is_in_the_way_of_is_not_waited_for(void *
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct world w;
-        two_images(&w);
+        world_base_and_app(&w);
         cases[i](&w);
         world_push(&w, APPS, "a2", ON);
         if (!str_eq(world_track_state(&w, APP), "building"))
@@ -540,7 +497,7 @@ static void lose(struct world *w, const char *board)
 static void test_lost_boards_count_whatever_fails_between(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_alone(&w);
     world_push(&w, BASES, "b1", NULL);
     lose(&w, "one");
     world_break(&w, "one", "base", WIRE_FAILURE_INFRA);
@@ -557,7 +514,7 @@ static void test_lost_boards_count_whatever_fails_between(void **state)
 static void test_a_timeout_goes_elsewhere_whatever_fails_between(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_alone(&w);
     world_board(&w, "two");
     world_push(&w, BASES, "b1", NULL);
     world_break(&w, "one", "base", WIRE_FAILURE_TIMEOUT);
@@ -578,7 +535,7 @@ static void test_a_timeout_goes_elsewhere_whatever_fails_between(void **state)
 static void test_a_timeout_and_want_of_memory_do_not_wait_for_ever(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_alone(&w);
     world_board(&w, "two");
     world_session(&w, "one", "one", 4 * GIB, NULL);
     world_push(&w, BASES, "b1", NULL);
@@ -604,10 +561,10 @@ static void test_what_is_put_back_is_what_the_tag_named(void **state)
 {
     struct world w;
     struct err err = ERR_INIT;
-    base_image(&w);
+    world_base(&w);
     w.platforms = two_platforms;
-    start(&w);
-    publish(&w, "b1");
+    world_go(&w);
+    world_publish_base(&w, "b1");
     struct farm_image *image = world_find_image(&w, "base");
     vec_push(&image->platforms, PLATFORM_ARM64);
     world_reload(&w);

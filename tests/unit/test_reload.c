@@ -2,56 +2,13 @@
 #include "common/digest.h"
 #include "daemon/model/objects.h"
 #include "tests/lib/model_commands.h"
-#include "tests/lib/model_steps.h"
+#include "tests/lib/model_farm.h"
 
 #include <errno.h>
 
-#define BASES  "https://git.test/bases.git"
-#define APPS   "https://git.test/apps.git"
-#define MOVED  "https://git.test/moved.git"
-#define BASE   "base@master"
-#define APP    "app@master"
-#define REPO   "r.test/osf/base"
-#define ON     "FROM r.test/osf/base:latest\n"
-#define MINUTE ((int64_t)60000)
-#define HOUR   (60 * MINUTE)
+#define MOVED "https://git.test/moved.git"
 
 static const char *const two_platforms[] = {"linux/amd64", "linux/arm64", NULL};
-
-static struct farm_image *base_image(struct world *w)
-{
-    world_init(w);
-    return world_image(w, "base", BASES, WORLD_MASTER, "./mk");
-}
-
-static void start(struct world *w)
-{
-    world_start(w);
-    world_board(w, "one");
-}
-
-static void one_image(struct world *w)
-{
-    base_image(w);
-    start(w);
-}
-
-static void publish(struct world *w, const char *commit)
-{
-    world_push(w, BASES, commit, NULL);
-    world_settle(w, ON);
-}
-
-static void two_images(struct world *w)
-{
-    base_image(w);
-    world_image(w, "app", APPS, WORLD_MASTER, NULL);
-    start(w);
-    publish(w, "b1");
-    world_push(w, APPS, "a1", ON);
-    world_settle(w, ON);
-    world_is(w, APP, "published", "published");
-}
 
 /* Tags v1, v2, … of `image`, one track each, with `latest`. */
 static void by_version(struct farm_image *image)
@@ -98,8 +55,8 @@ static void test_another_source_is_looked_at_first(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
-        one_image(&w);
-        publish(&w, "b1");
+        world_base_alone(&w);
+        world_publish_base(&w, "b1");
         str_replace(&world_find_image(&w, "base")->source, MOVED);
         load(&w, restart);
         world_is(&w, BASE, "waiting", "inspecting");
@@ -125,8 +82,8 @@ static void test_another_source_is_looked_at_first(void **state)
 static void test_another_source_that_has_not_the_ref(void **state)
 {
     struct world w;
-    one_image(&w);
-    publish(&w, "b1");
+    world_base_alone(&w);
+    world_publish_base(&w, "b1");
     str_replace(&world_find_image(&w, "base")->source, MOVED);
     world_reload(&w);
     world_see(&w, MOVED, "refs/heads/main", "b1");
@@ -144,8 +101,8 @@ static void test_another_source_that_has_not_the_ref(void **state)
 static void test_another_source_is_a_first_sight(void **state)
 {
     struct world w;
-    by_version(base_image(&w));
-    start(&w);
+    by_version(world_base(&w));
+    world_go(&w);
     world_see_all(&w, BASES, "c", (const char *const[]){"refs/tags/v3", NULL});
     world_settle(&w, NULL);
     str_replace(&world_find_image(&w, "base")->source, MOVED);
@@ -164,15 +121,15 @@ static void test_another_source_is_a_first_sight(void **state)
 
 static void it_is_held(struct world *w)
 {
-    publish(w, "b1");
+    world_publish_base(w, "b1");
     world_ask(w, COMMAND_HOLD, BASE);
-    publish(w, "b2");
+    world_publish_base(w, "b2");
     world_is(w, BASE, "held", "held");
 }
 static void it_is_cancelled(struct world *w)
 {
     struct err err = ERR_INIT;
-    publish(w, "b1");
+    world_publish_base(w, "b1");
     world_push(w, BASES, "b2", NULL);
     world_begin(w, 1);
     assert_int_equal(model_on_cancel_build(w->m, last_build(w, BASE), &err), 0);
@@ -180,7 +137,7 @@ static void it_is_cancelled(struct world *w)
 }
 static void it_has_failed(struct world *w)
 {
-    publish(w, "b1");
+    world_publish_base(w, "b1");
     world_push(w, BASES, "b2", NULL);
     world_break(w, "one", "base", WIRE_FAILURE_RECIPE);
     world_break(w, "one", "base", WIRE_FAILURE_RECIPE);
@@ -188,13 +145,13 @@ static void it_has_failed(struct world *w)
 }
 static void it_is_retired(struct world *w)
 {
-    publish(w, "b1");
+    world_publish_base(w, "b1");
     world_ask(w, COMMAND_RETIRE, BASE);
 }
 static void it_is_pinned(struct world *w)
 {
-    publish(w, "b1");
-    publish(w, "b2");
+    world_publish_base(w, "b1");
+    world_publish_base(w, "b2");
     world_ask(w, COMMAND_ROLLBACK, BASE);
     world_settle(w, NULL);
 }
@@ -215,7 +172,7 @@ static void test_an_image_that_is_put_back_is_as_it_was(void **state)
     for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(*cases); i++) {
         struct world w;
         bool restart = i % 2;
-        one_image(&w);
+        world_base_alone(&w);
         cases[i / 2].given(&w);
         int64_t latest = world_tag(&w, REPO, "latest");
         struct farm_image image = take_out(&w, "base", restart);
@@ -234,8 +191,8 @@ static void test_an_image_that_leaves_while_it_is_built(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
-        one_image(&w);
-        publish(&w, "b1");
+        world_base_alone(&w);
+        world_publish_base(&w, "b1");
         world_push(&w, BASES, "b2", NULL);
         struct wire_poll_response got;
         world_lease(&w, "one", "base", &got);
@@ -256,7 +213,7 @@ static void test_an_image_that_others_are_built_on_leaves(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
-        two_images(&w);
+        world_base_and_app(&w);
         struct farm_image image = take_out(&w, "base", restart);
         world_is(&w, APP, "waiting", "resolving-base");
         struct effect e = world_take(&w, EFFECT_RESOLVE_BASE);
@@ -286,8 +243,8 @@ static void test_an_image_that_others_are_built_on_leaves(void **state)
 static void test_a_repository_that_is_renamed_and_back(void **state)
 {
     struct world w;
-    one_image(&w);
-    publish(&w, "b1");
+    world_base_alone(&w);
+    world_publish_base(&w, "b1");
     str_replace(&world_find_image(&w, "base")->repository, "r.test/osf/elsewhere");
     world_reload(&w);
     assert_int_equal(world_settle(&w, NULL), 1);
@@ -306,15 +263,15 @@ static void test_a_tag_template_that_comes_back(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
-        one_image(&w);
-        publish(&w, "b1");
+        world_base_alone(&w);
+        world_publish_base(&w, "b1");
         struct farm_image *image = world_find_image(&w, "base");
         str_replace(&image->tags.items[0], "edge");
         load(&w, restart);
         assert_int_equal(world_settle(&w, NULL), 0);
         assert_string_equal(world_tag_digest(&w, REPO, "edge"),
                             world_tag_digest(&w, REPO, "latest"));
-        publish(&w, "b2");
+        world_publish_base(&w, "b2");
         assert_int_equal(world_tag(&w, REPO, "latest"), 1);
         strvec_add(&image->tags, "latest");
         load(&w, restart);
@@ -329,8 +286,8 @@ static void test_a_tag_template_that_comes_back(void **state)
 static void test_templates_that_give_no_tag(void **state)
 {
     struct world w;
-    one_image(&w);
-    publish(&w, "b1");
+    world_base_alone(&w);
+    world_publish_base(&w, "b1");
     struct farm_image *image = world_find_image(&w, "base");
     str_replace(&image->tags.items[0], "$version");
     world_reload(&w);
@@ -356,15 +313,15 @@ static size_t children(struct world *w)
 static void test_a_platform_that_is_named_again(void **state)
 {
     struct world w;
-    struct farm_image *image = base_image(&w);
+    struct farm_image *image = world_base(&w);
     vec_push(&image->platforms, PLATFORM_ARM64);
     w.platforms = two_platforms;
-    start(&w);
-    publish(&w, "b1");
+    world_go(&w);
+    world_publish_base(&w, "b1");
     image->platforms.n = 1;
     world_reload(&w);
     assert_int_equal(world_settle(&w, NULL), 0);
-    publish(&w, "b2");
+    world_publish_base(&w, "b2");
     assert_int_equal(children(&w), 2);
     image->platforms.n = 2;
     world_reload(&w);
@@ -398,14 +355,14 @@ static void test_keep_made_smaller(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
-        one_image(&w);
-        publish(&w, "b1");
-        publish(&w, "b2");
-        publish(&w, "b3");
+        world_base_alone(&w);
+        world_publish_base(&w, "b1");
+        world_publish_base(&w, "b2");
+        world_publish_base(&w, "b3");
         w.farm->keep = 1;
         load(&w, restart);
         assert_int_equal(publications(&w), 3);
-        publish(&w, "b4");
+        world_publish_base(&w, "b4");
         assert_int_equal(publications(&w), 1);
         struct command c = {.verb = COMMAND_ROLLBACK, .track = BASE};
         world_refused(&w, &c, -EBUSY, "publication 4 is the only one of base@master");
@@ -419,8 +376,8 @@ static void test_versions_and_history_made_wider(void **state)
 {
     static const char *const all[] = {"refs/tags/v1", "refs/tags/v2", "refs/tags/v3", NULL};
     struct world w;
-    by_version(base_image(&w));
-    start(&w);
+    by_version(world_base(&w));
+    world_go(&w);
     world_see_all(&w, BASES, "c", (const char *const[]){"refs/tags/v1", "refs/tags/v2", NULL});
     world_settle(&w, NULL);
     world_is(&w, "base@v1", "dormant", "dormant");
@@ -446,7 +403,7 @@ static void test_another_time_limit(void **state)
 {
     struct world w;
     struct wire_poll_response got;
-    one_image(&w);
+    world_base_alone(&w);
     world_push(&w, BASES, "b1", NULL);
     struct farm_image *image = world_find_image(&w, "base");
     image->timeout_ms = 2 * HOUR;
@@ -469,7 +426,7 @@ static void test_another_priority(void **state)
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
         struct wire_poll_response got;
-        base_image(&w);
+        world_base(&w);
         w.slots = w.free = 1;
         world_image(&w, "app", APPS, WORLD_MASTER, "./app");
         world_start(&w);

@@ -4,14 +4,7 @@
 #include "common/digest.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
-#include "tests/lib/model_steps.h"
-
-#define BASES  "https://git.test/bases.git"
-#define APPS   "https://git.test/apps.git"
-#define BASE   "base@master"
-#define APP    "app@master"
-#define ON     "FROM r.test/osf/base:latest\n"
-#define MINUTE ((int64_t)60 * 1000)
+#include "tests/lib/model_farm.h"
 
 /* ---- what happens ---- */
 
@@ -24,14 +17,6 @@ static const struct tag *tag(struct world *w, const char *repository, const char
 
 /* ---- farms ---- */
 
-static void one_image(struct world *w)
-{
-    world_init(w);
-    world_image(w, "base", BASES, WORLD_MASTER, "./mk");
-    world_start(w);
-    world_board(w, "one");
-}
-
 /* An app on whatever its Dockerfile says. */
 static void one_app(struct world *w)
 {
@@ -42,20 +27,6 @@ static void one_app(struct world *w)
 }
 
 /* A base, and an app that is built on it; both published. */
-static void two_images(struct world *w)
-{
-    world_init(w);
-    world_image(w, "base", BASES, WORLD_MASTER, "./mk");
-    world_image(w, "app", APPS, WORLD_MASTER, NULL);
-    world_start(w);
-    world_board(w, "one");
-    world_push(w, BASES, "b1", NULL);
-    world_settle(w, NULL);
-    world_push(w, APPS, "a1", ON);
-    world_settle(w, NULL);
-    world_is(w, APP, "published", "published");
-}
-
 /* ---- keys ---- */
 
 /* A commit that leaves the context's files as they are, however late, keeps their date too. */
@@ -64,7 +35,7 @@ static void test_a_commit_that_changes_other_files_builds_nothing(void **state)
     char same[DIGEST_SIZE];
     struct world w;
     digest_of("same", 4, same);
-    one_image(&w);
+    world_base_alone(&w);
     for (int64_t i = 0; i < 3; i++) {
         char commit[8];
         snprintf(commit, sizeof(commit), "c%d", (int)i);
@@ -143,7 +114,7 @@ static void test_packing_alone_replaces_the_manifest_and_ripples_nothing(void **
 {
     struct world w;
     char digest[DIGEST_SIZE], content[DIGEST_SIZE];
-    two_images(&w);
+    world_base_and_app(&w);
     const struct publication *p = tag(&w, "r.test/osf/base", "latest")->shown;
     cleanup_free char *before = xstrdup(p->child.items[0].digest);
     snprintf(content, sizeof(content), "%s", p->child.items[0].content);
@@ -208,7 +179,7 @@ static void test_one_publication_of_a_repository_at_a_time(void **state)
 /* c1's publication has taken `steps` steps when c2 is built. */
 static void overtake(struct world *w, int steps)
 {
-    one_image(w);
+    world_base_alone(w);
     world_push(w, BASES, "c1", NULL);
     world_build(w, "one", "base", "x");
     world_retain(w);
@@ -250,7 +221,7 @@ static void test_from_the_first_tag_on_it_runs_to_its_end(void **state)
 static void test_superseded_twice_it_may_finish(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_alone(&w);
     world_push(&w, BASES, "c1", NULL);
     int64_t first = track_find(w.m, BASE)->build;
     world_push(&w, BASES, "c2", NULL);
@@ -269,7 +240,7 @@ static void test_superseded_twice_it_may_finish(void **state)
 static void test_what_may_finish_waits_for_no_base(void **state)
 {
     struct world w;
-    two_images(&w);
+    world_base_and_app(&w);
     int64_t published = track_find(w.m, APP)->last->id;
     for (const char *const *c = (const char *const[]){"a2", "a3", "a4", "a5", NULL}; *c; c++)
         world_push(&w, APPS, *c, ON);
@@ -285,7 +256,7 @@ static void test_what_may_finish_waits_for_no_base(void **state)
 static void test_a_dependent_waits_an_hour_at_most(void **state)
 {
     struct world w;
-    two_images(&w);
+    world_base_and_app(&w);
     world_see(&w, BASES, WORLD_MASTER, "b2"); /* its files are being read, and no answer comes */
     world_push(&w, APPS, "a2", ON);
     world_is(&w, APP, "waiting", "base-building");
@@ -305,7 +276,7 @@ static void test_a_dependent_waits_an_hour_at_most(void **state)
 static void test_each_wait_is_a_whole_one(void **state)
 {
     struct world w;
-    two_images(&w);
+    world_base_and_app(&w);
     world_see(&w, BASES, WORLD_MASTER, "b2");
     world_push(&w, APPS, "a2", ON);
     world_is(&w, APP, "waiting", "base-building");
@@ -323,7 +294,7 @@ static void test_each_wait_is_a_whole_one(void **state)
 static void test_a_broken_base_does_not_stop_its_dependents(void **state)
 {
     struct world w;
-    two_images(&w);
+    world_base_and_app(&w);
     world_push(&w, BASES, "b2", NULL);
     world_break(&w, "one", "base", WIRE_FAILURE_RECIPE);
     world_break(&w, "one", "base", WIRE_FAILURE_RECIPE);
@@ -338,7 +309,7 @@ static void test_a_broken_base_does_not_stop_its_dependents(void **state)
 static void test_a_base_that_backs_off_is_not_waited_for(void **state)
 {
     struct world w;
-    two_images(&w);
+    world_base_and_app(&w);
     world_push(&w, BASES, "b2", NULL);
     struct wire_poll_response got = world_poll(&w, "one");
     assert_int_equal(got.leases.n, 1);
@@ -364,7 +335,8 @@ static void test_a_cycle_is_blocked_and_named(void **state)
     world_is(&w, BASE, "blocked", "base-cycle");
     world_is(&w, APP, "blocked", "base-cycle");
     world_says(&w, APP, "app@master <- base@master <- app@master");
-    world_see(&w, BASES, WORLD_MASTER, "b0"); /* another one, without the app, of files that are known */
+    world_see(&w, BASES, WORLD_MASTER,
+              "b0"); /* another one, without the app, of files that are known */
     world_is(&w, BASE, "blocked", "base-cycle");
     world_is(&w, APP, "blocked", "base-missing");
     world_push(&w, BASES, "b3", "FROM scratch\n");
@@ -379,7 +351,7 @@ static void test_a_cycle_is_blocked_and_named(void **state)
 static void test_a_base_of_ours_that_is_missing_blocks(void **state)
 {
     struct world w;
-    two_images(&w);
+    world_base_and_app(&w);
     world_push(&w, APPS, "a2", "FROM r.test/osf/base:none\n");
     world_is(&w, APP, "blocked", "base-missing");
     world_says(&w, APP, "base r.test/osf/base:none is not published");
@@ -495,7 +467,7 @@ static void test_what_cannot_be_built_says_why(void **state)
 static void test_what_farm_yaml_names_no_more_is_left_as_it_is(void **state)
 {
     struct world w;
-    two_images(&w);
+    world_base_and_app(&w);
     int64_t generation = tag(&w, "r.test/osf/app", "latest")->generation;
     str_replace(&world_find_image(&w, "app")->name, "other");
     farm_sort(w.farm);
@@ -509,7 +481,7 @@ static void test_what_a_person_cancelled_waits_for_a_new_key_or_a_person(void **
 {
     struct err err = ERR_INIT;
     struct world w;
-    one_image(&w);
+    world_base_alone(&w);
     world_push(&w, BASES, "c1", NULL);
     world_begin(&w, 1);
     assert_int_equal(model_on_cancel_build(w.m, track_find(w.m, BASE)->build, &err), 0);

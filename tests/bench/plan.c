@@ -396,20 +396,25 @@ static void views(struct bench_world *w)
     figure("view of one track", bench_now() - begin, 1);
 }
 
+static void one_image(struct bench_world *w)
+{
+    bench_init(w);
+    w->dockerfile = dockerfile;
+    w->keep_rows = true;
+    add_image(w, 0);
+    bench_start(w);
+    bench_begin(w);
+    see(w, 0, NULL);
+    bench_end(w);
+}
+
 /* The milliseconds that it takes to give one job to one board while `n` are wanted. */
 static double dispatch(size_t n)
 {
     struct bench_world w;
     double load, start, took = 0;
     size_t polls = 0;
-    bench_init(&w);
-    w.dockerfile = dockerfile;
-    w.keep_rows = true;
-    add_image(&w, 0);
-    bench_start(&w);
-    bench_begin(&w);
-    see(&w, 0, NULL);
-    bench_end(&w);
+    one_image(&w);
     bench_board(&w, "board", platforms, PLATFORMS, 10, (int64_t)8 << 30);
     bench_settle(&w);
     add_jobs(&w, n, "wanted");
@@ -435,14 +440,7 @@ static double toggle(size_t n)
     enum { TIMES = 200 };
     struct bench_world w;
     double load, start;
-    bench_init(&w);
-    w.dockerfile = dockerfile;
-    w.keep_rows = true;
-    add_image(&w, 0);
-    bench_start(&w);
-    bench_begin(&w);
-    see(&w, 0, NULL);
-    bench_end(&w);
+    one_image(&w);
     vec_reserve(&w.boards, 2);
     struct bench_board *b = bench_board(&w, "board", platforms, PLATFORMS, 10, (int64_t)8 << 30);
     struct bench_board *o = bench_board(&w, "emulator", other, 1, 10, (int64_t)8 << 30);

@@ -61,8 +61,11 @@ void world_wait(struct world *w, int64_t ms);
 const char *world_text(struct world *w, const char *id, const char *member, const char *inner);
 /* It polls holding nothing; returns the leases it got (the caller ends the answer). */
 struct wire_poll_response world_poll(struct world *w, const char *name);
-/* A lease succeeds with that content. */
+/* A lease succeeds with that content, any text. */
 void world_succeed(struct world *w, const struct wire_lease *lease, const char *content);
+/* As world_succeed, with the digests of the manifest and of the content. */
+void world_succeed_as(struct world *w, const struct wire_lease *lease, const char *manifest,
+                      const char *content);
 /* A lease fails. */
 void world_fail(struct world *w, const struct wire_lease *lease, enum wire_failure kind);
 /* Polls with every board and lets every lease succeed with content made from its key, inspects, publishes, until

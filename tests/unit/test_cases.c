@@ -299,18 +299,7 @@ static void build_the_same(struct world *w)
     struct wire_poll_response got;
     const struct wire_lease *lease = world_lease(w, "one", "base", &got);
     cleanup_free char *content = xstrdup(track_find(w->m, BASE)->last->child.items[0].content);
-    struct wire_descriptor manifest = {
-        .digest = content,
-        .size = 100,
-        .media_type = (char *)(uintptr_t) "application/vnd.oci.image.manifest.v1+json"};
-    const struct wire_result r = {.epoch = lease->epoch,
-                                  .outcome = WIRE_SUCCEEDED,
-                                  .manifest = &manifest,
-                                  .config_digest = content,
-                                  .content_digest = content};
-    world_begin(w, 1);
-    model_on_result(w->m, lease->lease, &r, ++w->token);
-    world_end(w);
+    world_succeed_as(w, lease, content, content);
     wire_poll_response_done(&got);
 }
 

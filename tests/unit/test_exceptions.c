@@ -87,18 +87,7 @@ static void test_equal_output_replaces_what_was_lost(void **state)
     const struct wire_lease *lease = world_lease(&w, "one", "base", &got);
     digest_of("x", 1, content);
     digest_of("the same, packed another way", 5, digest);
-    struct wire_descriptor manifest = {
-        .digest = digest,
-        .size = 100,
-        .media_type = (char *)(uintptr_t) "application/vnd.oci.image.manifest.v1+json"};
-    struct wire_result r = {.epoch = lease->epoch,
-                            .outcome = WIRE_SUCCEEDED,
-                            .manifest = &manifest,
-                            .config_digest = digest,
-                            .content_digest = content};
-    world_begin(&w, 1000);
-    model_on_result(w.m, lease->lease, &r, ++w.token);
-    world_end(&w);
+    world_succeed_as(&w, lease, digest, content);
     wire_poll_response_done(&got);
     world_publish(&w);
     assert_int_equal(world_tag(&w, BASE, "latest"), 1); /* equal, and there */

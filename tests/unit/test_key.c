@@ -396,18 +396,7 @@ static void test_a_base_is_in_it_by_its_content(void **state)
     struct wire_lease *lease = world_lease(&w, "one", "base", &got);
     char digest[DIGEST_SIZE];
     digest_of("zstd", 4, digest);
-    struct wire_descriptor manifest = {
-        .digest = digest,
-        .size = 100,
-        .media_type = (char *)(uintptr_t) "application/vnd.oci.image.manifest.v1+json"};
-    struct wire_result r = {.epoch = lease->epoch,
-                            .outcome = WIRE_SUCCEEDED,
-                            .manifest = &manifest,
-                            .config_digest = digest,
-                            .content_digest = slot(&w)->pins.items[0].content};
-    world_begin(&w, 1);
-    model_on_result(w.m, lease->lease, &r, ++w.token);
-    world_end(&w);
+    world_succeed_as(&w, lease, digest, slot(&w)->pins.items[0].content);
     wire_poll_response_done(&got);
     assert_int_equal(world_settle(&w, NULL), 0);
     assert_string_not_equal(slot(&w)->pins.items[0].digest, before); /* it pulls the new one */

@@ -124,18 +124,7 @@ static void test_packing_alone_replaces_the_manifest_and_ripples_nothing(void **
     struct wire_poll_response got = world_poll(&w, "one");
     assert_int_equal(got.leases.n, 1);
     digest_of("zstd", 4, digest);
-    struct wire_descriptor manifest = {
-        .digest = digest,
-        .size = 100,
-        .media_type = (char *)(uintptr_t) "application/vnd.oci.image.manifest.v1+json"};
-    struct wire_result r = {.epoch = got.leases.items[0].epoch,
-                            .outcome = WIRE_SUCCEEDED,
-                            .manifest = &manifest,
-                            .config_digest = digest,
-                            .content_digest = content};
-    world_begin(&w, 1);
-    model_on_result(w.m, got.leases.items[0].lease, &r, ++w.token);
-    world_end(&w);
+    world_succeed_as(&w, &got.leases.items[0], digest, content);
     wire_poll_response_done(&got);
     world_publish(&w);
     p = tag(&w, "r.test/osf/base", "latest")->shown;

@@ -227,12 +227,11 @@ static bool is_awaited(const struct model *m, const struct farm_image *image)
     return value && sightings(m, image) <= strtoll(value, NULL, 10);
 }
 
-bool track_images_awaited(const struct model *m)
+static void note_sight_awaited(struct model *m)
 {
+    m->sight_awaited = false;
     VEC_FOREACH (&m->farm->images, image)
-        if (is_awaited(m, image))
-            return true;
-    return false;
+        m->sight_awaited = m->sight_awaited || is_awaited(m, image);
 }
 
 static void note_source(struct model *m, const struct farm_image *image)
@@ -257,6 +256,7 @@ void track_sources(struct model *m)
         note_source(m, image);
         note_awaited(m, image);
     }
+    note_sight_awaited(m);
 }
 
 bool track_awaits_sighting(const struct model *m, const struct track *t)
@@ -275,4 +275,5 @@ void track_source_looked_at(struct model *m, const struct source *s)
             if ((*t)->image == image && !(*t)->ref)
                 model_plan_later(m, *t);
     }
+    note_sight_awaited(m);
 }

@@ -85,9 +85,6 @@ void track_discover(struct model *m, struct source *s, bool sighted);
 void track_sources(struct model *m);
 /* Whether the source of the track's image is another one, in which nothing was looked for since. */
 bool track_awaits_sighting(const struct model *m, const struct track *t);
-/* Whether an image awaits the first look at its source with its present pattern and bounds: one that finds nothing, or
- * fails, will do. */
-bool track_images_awaited(const struct model *m);
 /* The source was looked at, or could not be: plans what awaited that. */
 void track_source_looked_at(struct model *m, const struct source *s);
 /* Whether the image was never seen with its present pattern and bounds. */

@@ -114,19 +114,14 @@ static bool reading(struct model *m)
 
 bool track_doze(struct model *m)
 {
-    bool any = false, awaited = false, asked = false;
+    bool any = false;
     size_t kept = 0;
-    if (!m->woken.n || reading(m))
+    if (!m->woken.n || m->sight_awaited || reading(m))
         return false;
     for (size_t i = 0; i < m->woken.n; i++) {
         struct track *t = m->woken.items[i];
         bool wakes = !t->dormant && t->awake == AWAKE_NEEDED;
-        bool stays = wakes && (needed(m, t) || t->dozed == m->plans);
-        if (wakes && !stays && !asked) {
-            awaited = track_images_awaited(m);
-            asked = true;
-        }
-        if (stays || (wakes && awaited)) {
+        if (wakes && (needed(m, t) || t->dozed == m->plans)) {
             m->woken.items[kept++] = t;
             continue;
         }

@@ -573,9 +573,12 @@ struct model {
     int64_t plans;                        /* how often plan_run ran */
     VEC(struct track *) woken;            /* those that are AWAKE_NEEDED are all in it */
     int unread_tracks;                    /* tracks whose files are being read */
-    VEC(struct context *) unread;         /* contexts to ask for again when their time comes */
-    int64_t boards_stamp;                 /* rises when what boards say of a job may have changed */
-    bool dispatch;                        /* a board or a job changed: try to place jobs */
+    bool
+        sight_awaited; /* an image awaits the first look at its source with its present pattern and bounds: one that finds
+                         * nothing, or fails, will do */
+    VEC(struct context *) unread;     /* contexts to ask for again when their time comes */
+    int64_t boards_stamp;             /* rises when what boards say of a job may have changed */
+    bool dispatch;                    /* a board or a job changed: try to place jobs */
     int64_t ranked, ranked_at;        /* estimate_stamp and time of the last ranking of `queues` */
     int64_t work_sum[PLATFORM_COUNT]; /* of the slots whose work is known, and how many they are */
     int64_t work_slots[PLATFORM_COUNT];

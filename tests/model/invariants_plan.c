@@ -212,7 +212,7 @@ static bool has_dependents(const struct sim *s, const struct track *t, bool has,
 /* What is built on it may be looked for in vain: its files are being read, or its source is yet to be looked at. */
 static bool any_unread(const struct sim *s)
 {
-    if (track_images_awaited(s->m))
+    if (s->m->sight_awaited)
         return true;
     for (const struct track *t = s->m->tracks; t; t = t->hh.next)
         for (int p = 0; p < PLATFORM_COUNT && !t->stopped; p++)

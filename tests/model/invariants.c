@@ -246,6 +246,8 @@ static void inv02_tagged_indexes_are_whole(struct sim *s, struct registry_reposi
         return;
     VEC_FOREACH (&m->children, digest) {
         const struct manifest *child = registry_manifest(r, *digest);
+        if (!child && s->strangers)
+            return; /* somebody moved the tag away, and back when a child of it was lost */
         if (!child)
             sim_fail(s, "inv09_garbage_is_garbage", "%s lacks a child", put->name);
         has |= 1u << child->platform;

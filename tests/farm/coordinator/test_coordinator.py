@@ -210,4 +210,5 @@ def test_no_room(farm):
     sheafd.start()
     assert sheafd.track("app")["state"] == "published"
     disk.empty()
+    sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 30, "room again")
     sheafd.settle(app)

@@ -156,7 +156,8 @@ bool build_goes_on(const struct model *m, const struct build *b)
     const struct publication *p = b->publication ? publication_find(m, b->publication) : NULL;
     VEC_FOREACH (&b->jobs, bj) {
         const struct job *j = (*bj)->job;
-        if ((*bj)->required && j->state == JOB_WANTED && (j->retry_due || !schedule_can_run(m, j)))
+        if (j->state == JOB_WANTED && (j->retry_due || !schedule_can_run(m, j)) &&
+            slot_gates(b->track->slots[(*bj)->platform])) /* `required` may be of before a reload */
             return false;
     }
     return !p || !p->error || p->state >= PUBLICATION_VERIFIED;

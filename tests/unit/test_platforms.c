@@ -195,6 +195,26 @@ static void test_a_new_required_platform_gates_from_its_first_success(void **sta
     world_done(&w);
 }
 
+/* Rule 6.6: a build that may finish although inputs are newer cannot, once it needs a platform that no board builds. */
+static void test_what_may_finish_and_needs_more_is_superseded(void **state)
+{
+    struct world w;
+    world_init(&w);
+    struct farm_image *image = world_image(&w, "base", SOURCE, MASTER, "./mk");
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    vec_push(&image->optional, PLATFORM_ARM64);
+    world_start(&w);
+    world_board(&w, "one"); /* amd64 alone */
+    for (const char *const *c = (const char *const[]){"c1", "c2", "c3", "c4", NULL}; *c; c++)
+        push(&w, *c);
+    int64_t let_finish = track(&w)->build;
+    assert_int_equal(track(&w)->superseded, 2);
+    image->optional.n = 0;
+    reload(&w);
+    assert_int_equal(track(&w)->build, let_finish + 1);
+    world_done(&w);
+}
+
 static void test_a_platform_that_farm_yaml_drops_stays_until_retired(void **state)
 {
     struct world w;
@@ -289,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_the_last_good_child_stays_and_becomes_stale),
         cmocka_unit_test(test_required_gates),
         cmocka_unit_test(test_a_new_required_platform_gates_from_its_first_success),
+        cmocka_unit_test(test_what_may_finish_and_needs_more_is_superseded),
         cmocka_unit_test(test_a_platform_that_farm_yaml_drops_stays_until_retired),
         cmocka_unit_test(test_a_folder_that_goes_blocks_and_one_that_never_was_is_not_offered),
         cmocka_unit_test(test_only_optional_ones_publish_with_the_first),

@@ -151,6 +151,7 @@ void model_free(struct model *m)
     struct build *b, *next;
     HASH_ITER(hh, m->builds, b, next)
     build_free(m, b);
+    wait_free(m);
     free_all(m->attempts, TABLE_ATTEMPT, nothing);
     free_all(m->settings, TABLE_SETTING, nothing);
     free_all(m->sources, TABLE_SOURCE, source_extra);

@@ -137,6 +137,7 @@ struct job *job_make(struct model *m, struct slot *s, enum build_class class)
     job_note_builder(m, j, s);
     job_add(m, j);
     schedule_add(m, j);
+    wait_job_wanted(m, j->key);
     return j;
 }
 
@@ -155,6 +156,7 @@ void job_want(struct model *m, struct job *j, enum build_class class)
     j->queued_clock = 0;
     job_move(m, j, JOB_WANTED);
     schedule_add(m, j);
+    wait_job_wanted(m, j->key);
 }
 
 void job_cancel(struct model *m, struct job *j, bool by_person)

@@ -176,15 +176,17 @@ static bool slots_ready(struct model *m, struct track *t)
     return any && !blocked && !waiting;
 }
 
-/* A key whose work is neither done nor under way. */
+bool slot_needs_work(const struct slot *s)
+{
+    return s->state == SLOT_READY &&
+           (!s->job || (s->job->state == JOB_CANCELLED && !s->job->settled));
+}
+
 static bool needs_work(const struct track *t)
 {
-    for (int p = 0; p < PLATFORM_COUNT; p++) {
-        const struct slot *s = t->slots[p];
-        if (s && s->state == SLOT_READY &&
-            (!s->job || (s->job->state == JOB_CANCELLED && !s->job->settled)))
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p] && slot_needs_work(t->slots[p]))
             return true;
-    }
     return false;
 }
 

@@ -22,6 +22,12 @@ void wait_forget(struct model *m, struct track *t);
 struct track *wait_queued_ancestor(struct model *m, struct track *t);
 /* The ancestor is under way no more: whoever waits for it looks again. */
 void wait_over(struct model *m, struct track *ancestor);
+/* A job of the key is wanted: who waits, and would have had it built, looks again. */
+void wait_job_wanted(struct model *m, const char *key);
+/* Before the tracks are freed. */
+void wait_free(struct model *m);
+/* plan.c: whether the work of its key is neither done nor under way. */
+bool slot_needs_work(const struct slot *s);
 
 /* slot.c: evaluates what each platform of a track needs now: its context, its pins, its key. */
 void slots_evaluate(struct model *m, struct track *t);

@@ -152,6 +152,13 @@ struct pin {
     struct base *base;     /* weak; NULL for one of ours */
 };
 
+/* A key whose job tracks would share if another made it: their slots, which wait for ancestors. See wait.c. */
+struct awaited {
+    char *key;
+    struct slot *slots;
+    UT_hash_handle hh;
+};
+
 /* One platform of one track. */
 struct slot {
     struct row row;
@@ -186,6 +193,8 @@ struct slot {
     char *inputs;          /* whose hash it is; NULL: the job has them (slot_inputs) */
     int64_t keyed_rebuild; /* `rebuild` as it is in the key */
     struct job *job;
+    struct awaited *awaited;  /* its key, while its track waits and nobody builds it; else NULL */
+    struct slot *prev, *next; /* in that one's list */
 };
 
 /* Why a track that is not dormant is kept in date, each outweighed by those below it. */
@@ -551,6 +560,7 @@ struct model {
     struct repository *repositories;
     struct retention *places;
     struct pinned *pinned; /* what jobs under way need, counted: see retain.c */
+    struct awaited *awaited;
     struct board *boards;
 
     VEC(struct row *) dirty;

@@ -8,6 +8,8 @@
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
+#include <utlist.h>
+
 #define ANCESTOR_WAIT_MS ((int64_t)60 * 60 * 1000)
 
 /* Whether a base that moves makes the track be built, though nothing of it is under way. */
@@ -50,6 +52,54 @@ struct track *wait_queued_ancestor(struct model *m, struct track *t)
     return find_above(m, t, is_queued);
 }
 
+/* ---- what another track may have built meanwhile ---- */
+
+static void await_none(struct model *m, struct track *t)
+{
+    for (int p = 0; p < PLATFORM_COUNT; p++) {
+        struct slot *s = t->slots[p];
+        struct awaited *a = s ? s->awaited : NULL;
+        if (!a)
+            continue;
+        s->awaited = NULL;
+        DL_DELETE(a->slots, s);
+        if (a->slots)
+            continue;
+        HASH_DEL(m->awaited, a);
+        free(a->key);
+        free(a);
+    }
+}
+
+static void await(struct model *m, struct slot *s)
+{
+    struct awaited *a = NULL;
+    HASH_FIND_STR(m->awaited, s->key, a);
+    if (!a) {
+        a = xnew(struct awaited);
+        a->key = xstrdup(s->key);
+        HASH_ADD_KEYPTR(hh, m->awaited, a->key, strlen(a->key), a);
+    }
+    s->awaited = a;
+    DL_APPEND(a->slots, s);
+}
+
+void wait_job_wanted(struct model *m, const char *key)
+{
+    struct awaited *a = NULL;
+    HASH_FIND_STR(m->awaited, key, a);
+    for (struct slot *s = a ? a->slots : NULL; s; s = s->next)
+        model_plan_later(m, s->t);
+}
+
+void wait_free(struct model *m)
+{
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        await_none(m, t);
+}
+
+/* ---- for whom ---- */
+
 static void wait_for_none(struct track *t)
 {
     if (!t->waits_for)
@@ -90,10 +140,12 @@ void wait_forget(struct model *m, struct track *t)
     t->wait_clock = -1;
     t->wait_due = 0;
     wait_for_none(t);
+    await_none(m, t);
 }
 
 bool wait_for_ancestor(struct model *m, struct track *t, bool needs_work)
 {
+    await_none(m, t);
     if (!needs_work && t->wait_clock == -1)
         return false;
     m->visit++;
@@ -115,5 +167,8 @@ bool wait_for_ancestor(struct model *m, struct track *t, bool needs_work)
     model_clock_keep(m);
     track_state_set(m, t, TRACK_WAITING, REASON_BASE_BUILDING, "base %s is under way",
                     ancestor->id);
+    for (int p = 0; p < PLATFORM_COUNT; p++)
+        if (t->slots[p] && slot_needs_work(t->slots[p]))
+            await(m, t->slots[p]);
     return true;
 }

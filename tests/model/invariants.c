@@ -64,6 +64,21 @@ void checker_free(struct checker *c)
     free(c);
 }
 
+static void ever_asked(struct checker *c, const char *what)
+{
+    if (!strvec_has(&c->ever_asked, what))
+        strvec_add(&c->ever_asked, what);
+}
+
+/* What failed of its build is due from then on, for whoever wants it. */
+static void failed_asked(struct checker *c, const struct track *t)
+{
+    const struct build *b = t ? t->current : NULL;
+    for (size_t i = 0; b && i < b->jobs.n; i++)
+        if (b->jobs.items[i]->job->state == JOB_FAILED)
+            ever_asked(c, b->jobs.items[i]->job_key);
+}
+
 void check_asked(struct sim *s, const char *track, const char *key)
 {
     struct checker *c = s->check;
@@ -71,8 +86,10 @@ void check_asked(struct sim *s, const char *track, const char *key)
         strvec_add(&c->asked_tracks, track);
     if (key)
         strvec_add(&c->asked_jobs, key);
-    if ((track || key) && !strvec_has(&c->ever_asked, track ? track : key))
-        strvec_add(&c->ever_asked, track ? track : key);
+    if (track || key)
+        ever_asked(c, track ? track : key);
+    if (track)
+        failed_asked(c, track_find(s->m, track));
 }
 
 void check_missing(struct sim *s, int64_t publication, enum platform platform)

@@ -1,4 +1,5 @@
 /* What waits for what, and for how long (design rules 5, 6 and 10): orders of events in which a wait went wrong, or could. */
+#include "common/digest.h"
 #include "daemon/model/objects.h"
 #include "tests/lib/model_steps.h"
 
@@ -329,6 +330,70 @@ static void test_what_cannot_finish_any_more_is_superseded(void **state)
     world_done(&w);
 }
 
+/* ---- rule 6.3: what another track has built meanwhile ---- */
+
+#define ON_NOTHING "FROM scratch\nCOPY a /\n"
+
+/* Both folders of the commit are read; each text is another context. */
+static void read_folders(struct world *w, const char *commit, const char *amd64, const char *arm64)
+{
+    for (size_t i = 0; i < w->todo.n;) {
+        struct effect e = w->todo.items[i];
+        if (e.kind != EFFECT_INSPECT || !str_eq(e.commit, commit)) {
+            i++;
+            continue;
+        }
+        vec_remove(&w->todo, i);
+        const char *file = str_eq(e.path, "x86_64") ? amd64 : arm64;
+        char id[DIGEST_SIZE];
+        digest_of(file, strlen(file), id);
+        struct context_facts facts = {
+            .exists = true, .id = id, .dockerfile_text = file, .time = 1600000000, .size = 10};
+        world_begin(w, 1);
+        model_on_context(w->m, e.source, e.commit, e.path, e.dockerfile, &facts);
+        world_end(w);
+        effect_done(&e);
+    }
+}
+
+static void image_of_folders(struct world *w, const char *name, const char *source)
+{
+    struct farm_image *image = world_image(w, name, source, WORLD_MASTER, NULL);
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    str_replace(&image->context, "$alpine_arch");
+    str_replace(&image->repository, "r.test/osf/app");
+    str_replace(&image->tags.items[0], name);
+}
+
+/* What waits for a base takes up the job that it would have had made, when a track that waits for none makes it. */
+static void test_who_waits_shares_what_another_begins(void **state)
+{
+    static const char *const both[] = {"linux/amd64", "linux/arm64", NULL};
+    struct world w;
+    world_init(&w);
+    w.platforms = both;
+    world_image(&w, "base", BASES, WORLD_MASTER, "./mk");
+    image_of_folders(&w, "app", APPS);
+    image_of_folders(&w, "other", MIDS);
+    world_start(&w);
+    world_board(&w, "one");
+    world_push(&w, BASES, "b1", NULL);
+    world_settle(&w, NULL);
+    world_see(&w, APPS, WORLD_MASTER, "a1");
+    read_folders(&w, "a1", "FROM r.test/osf/base\n", ON_NOTHING);
+    world_settle(&w, NULL);
+    world_is(&w, APP, "published", "published");
+    world_see(&w, BASES, WORLD_MASTER, "b2"); /* its files are being read */
+    world_see(&w, APPS, WORLD_MASTER, "a2");
+    read_folders(&w, "a2", "FROM r.test/osf/base\n", ON_NOTHING "COPY b /\n");
+    world_is(&w, APP, "waiting", "base-building");
+    world_see(&w, MIDS, WORLD_MASTER, "m1");
+    read_folders(&w, "m1", ON_NOTHING, ON_NOTHING "COPY b /\n");
+    world_is(&w, "other@master", "building", "running");
+    world_is(&w, APP, "building", "running");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_what_waits_behind_a_registry_that_is_away_is_not_waited_for),
         cmocka_unit_test(test_what_may_finish_and_cannot_is_superseded),
         cmocka_unit_test(test_what_cannot_finish_any_more_is_superseded),
+        cmocka_unit_test(test_who_waits_shares_what_another_begins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

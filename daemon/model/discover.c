@@ -87,6 +87,24 @@ static void make_track(struct model *m, struct look *look, struct ref *r, const 
     track_tell_dependents(m, t); /* it may be what they were blocked for */
 }
 
+/* A version outside the image's bounds makes no track; one that is there already follows its ref. */
+static void find_track(struct model *m, const struct farm_image *image, const struct ref *r,
+                       const char *variant)
+{
+    cleanup_free char *id = track_name(image->name, r->name, variant);
+    struct track *t = track_find(m, id);
+    if (t && t->image && !t->ref)
+        track_found(m, t);
+}
+
+static void find_tracks(struct model *m, const struct farm_image *image, const struct ref *r)
+{
+    if (!image->variants.n)
+        find_track(m, image, r, NULL);
+    VEC_FOREACH (&image->variants, variant)
+        find_track(m, image, r, *variant);
+}
+
 static void make_tracks(struct model *m, struct look *look, struct ref *r, bool dormant)
 {
     if (!look->image->variants.n)
@@ -154,6 +172,8 @@ static void discover_image(struct model *m, const struct farm_image *image, stru
         struct ref_reading reading = ref_read(image, r->name);
         if (reading.verdict == REF_FOLLOWED && !r->deleted)
             vec_push(&found, (struct candidate){r, reading.parsed});
+        else if (reading.verdict == REF_OUT_OF_BOUNDS && !r->deleted)
+            find_tracks(m, image, r);
     }
     if (found.n)
         qsort(found.items, found.n, sizeof(*found.items), candidate_cmp);

@@ -51,6 +51,7 @@
     X(BASES_MOVED, "outside bases moved")                                                          \
     X(BASES_MOVED_ON, "bases that moved on while others waited")                                   \
     X(RELOADS, "reloads")                                                                          \
+    X(SOURCES_CHANGED, "images that come from another source")                                     \
     X(COMMANDS, "commands taken")                                                                  \
     X(REFUSED, "commands refused")                                                                 \
     X(QUARANTINED, "boards quarantined")                                                           \
@@ -58,6 +59,8 @@
     X(WALL_JUMPS, "jumps of the wall clock")                                                       \
     X(SEEN_DORMANT, "tracks dormant")                                                              \
     X(ASLEEP_AGAIN, "tracks asleep again without what they were woken for")                        \
+    X(SEEN_AWAITED, "tracks that wait for a look at another source")                               \
+    X(SEEN_NOT_THERE, "tracks whose ref another source has not")                                   \
     X(SEEN_OUT_OF_BOUNDS, "tracks outside versions")                                               \
     X(SEEN_STALE, "children that count as stale")                                                  \
     X(SEEN_STAYS, "tags that stay with a held track")                                              \

@@ -42,6 +42,9 @@ void context_read(struct sim *s, const struct context_wanted *of, struct context
 {
     struct upstream_sim *up = &s->source[source_index(of->source)].up;
     int commit = upstream_find(up, of->commit);
+    if (commit < 0)
+        sim_fail(s, "inv00_commits_are_the_sources", "%.12s is asked of %s, which has it not",
+                 of->commit, of->source);
     int version = upstream_version(up, commit, of->path);
     uint64_t content = upstream_content(up, version, of->path);
     *ret = (struct context_read){.facts = {.exists = upstream_folder_exists(up, version, of->path),

@@ -222,6 +222,13 @@ static const char *edit_history(struct farm_spec *spec, struct image_spec *i, un
     }
 }
 
+/* An image comes from elsewhere. */
+static const char *edit_where(struct farm_spec *spec, struct image_spec *i)
+{
+    i->source = (i->source + 1) % spec->n_sources;
+    return "an image's source changes";
+}
+
 const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
 {
     struct image_spec *i = &spec->image[a % spec->n_images];
@@ -269,6 +276,8 @@ const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
         return "an image's compression changes";
     case 12:
         return edit_history(spec, i, b / 16);
+    case 13:
+        return edit_where(spec, i);
     default:
         i->script++;
         return "an image's recipe changes";

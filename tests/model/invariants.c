@@ -297,12 +297,16 @@ void check_every_step(struct sim *s)
     s->check->registry_changes = registry_changes();
 }
 
-/* What upstream's tree of the build's commit has, by our own reckoning. */
+/* What upstream's tree of the build's commit has, by our own reckoning: the commit may be of the source that was the
+ * image's before. */
 static bool folder_there(struct sim *s, const struct track *t, const char *commit, enum platform p)
 {
-    const struct image_spec *i = &s->spec.image[image_of_path(t->image_name)];
-    struct upstream_sim *up = &s->source[i->source].up;
+    struct upstream_sim *up = &s->source[0].up;
     int at = upstream_find(up, commit);
+    for (unsigned i = 1; at < 0 && i < MAX_SOURCES; i++) {
+        up = &s->source[i].up;
+        at = upstream_find(up, commit);
+    }
     cleanup_free char *path = strchr(t->image->context, '$')
                                   ? xasprintf("%s/%s", t->image_name, platform_info(p)->alpine)
                                   : xstrdup(t->image_name);

@@ -225,6 +225,10 @@ static void cover_tracks(const struct model *m)
         for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
             if (t->reason.code == codes[i].code)
                 covered(codes[i].what);
+        if (t->image && !t->ref && t->reason.code == REASON_INSPECTING)
+            covered(COVERED_SEEN_AWAITED);
+        if (t->image && !t->ref && t->reason.code == REASON_REF_DELETED)
+            covered(COVERED_SEEN_NOT_THERE);
         if (t->reason.code == REASON_HELD && str_starts(t->reason.text, "tag "))
             covered(COVERED_SEEN_STAYS);
         for (int p = 0; p < PLATFORM_COUNT; p++)
@@ -320,18 +324,43 @@ static void inv03_what_can_run_runs(struct sim *s)
             sim_fail(s, __func__, "%s for %s could run, and does not", j->track, j->platform_name);
 }
 
-static void inv03_inputs_are_upstreams(struct sim *s, const struct track *t)
+/* Where upstream has the track's ref: -1 where it has not. */
+static int upstream_at(struct sim *s, const struct track *t, const struct upstream_sim **ret_up)
 {
     const struct image_spec *i = &s->spec.image[image_of_path(t->image_name)];
     const struct upstream_sim *up = &s->source[i->source].up;
     unsigned ref = 0;
     while (!str_eq(ref_name(ref), t->ref_name))
         ref++;
-    int at = up->refs.at[ref];
+    *ret_up = up;
+    return up->refs.at[ref];
+}
+
+static void inv03_inputs_are_upstreams(struct sim *s, const struct track *t)
+{
+    const struct upstream_sim *up;
+    int at = upstream_at(s, t, &up);
     if (source_get(s->m, t->ref->source)->error)
         return; /* no refs where there were some: nothing is believed */
     if (at < 0 || !str_eq(t->ref->commit, up->commits.items[at].id))
         sim_fail(s, __func__, "%s is published, and upstream is elsewhere", t->id);
+}
+
+/* What is in farm.yaml counts as deleted where its source, be it another one by now, has not the ref, and only there. */
+static void inv03_deleted_is_not_there(struct sim *s, const struct track *t)
+{
+    const struct upstream_sim *up;
+    const struct source *source = NULL;
+    if (t->image)
+        HASH_FIND_STR(s->m->sources, t->image->source, source);
+    if (!source || source->error)
+        return;
+    bool there = upstream_at(s, t, &up) >= 0;
+    if (t->ref && !str_eq(t->ref->source, t->image->source))
+        sim_fail(s, __func__, "%s follows a ref of %s", t->id, t->ref->source);
+    if (there != (t->ref && !t->deleted))
+        sim_fail(s, __func__, "%s: upstream %s its ref, and it %s", t->id,
+                 there ? "has" : "has not", t->ref && !t->deleted ? "has one" : "is deleted");
 }
 
 /* Whether its newest inputs are none that can be built: files that are refused, a folder that has gone, a base that is away. */
@@ -373,6 +402,7 @@ void check_rest(struct sim *s)
     cover_tracks(s->m);
     for (const struct track *t = s->m->tracks; t; t = t->hh.next) {
         inv03_what_waits_is_the_newest(s, t);
+        inv03_deleted_is_not_there(s, t);
         if (t->state == TRACK_PUBLISHED && !t->pinned) {
             inv03_inputs_are_upstreams(s, t);
             inv03_tags_name_what_is_wanted(s, t);

@@ -259,11 +259,22 @@ void sim_crash(struct sim *s, bool committed, unsigned landed)
     sim_pass(s);
 }
 
-void sim_reload(struct sim *s)
+/* What has become of the images that were there. */
+static void cover_reload(const struct farm *old, const struct farm *now)
 {
     covered(COVERED_RELOADS);
+    VEC_FOREACH (&now->images, image) {
+        const struct farm_image *was = farm_image(old, image->name);
+        if (was && !str_eq(was->source, image->source))
+            covered(COVERED_SOURCES_CHANGED);
+    }
+}
+
+void sim_reload(struct sim *s)
+{
     struct farm *old = s->farm;
     s->farm = farm_spec_build(&s->spec);
+    cover_reload(old, s->farm);
     model_on_config(sim_turn(s), s->farm);
     farm_free(old);
 }

@@ -117,6 +117,29 @@ static void test_another_source_is_a_first_sight(void **state)
     world_done(&w);
 }
 
+/* A version that the bounds leave out by now is there all the same: not deleted. */
+static void test_another_source_and_stricter_versions(void **state)
+{
+    static const char *const both[] = {"refs/tags/v1", "refs/tags/v2", NULL};
+    struct world w;
+    struct farm_image *image = world_base(&w);
+    by_version(image);
+    image->history = FARM_HISTORY_ALL;
+    world_go(&w);
+    world_see_all(&w, BASES, "c", both);
+    world_settle(&w, NULL);
+    str_replace(&world_find_image(&w, "base")->source, MOVED);
+    str_replace(&world_find_image(&w, "base")->versions, ">=2");
+    world_reload(&w);
+    world_see_all(&w, MOVED, "c", both);
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_is(&w, "base@v2", "published", "published");
+    world_is(&w, "base@v1", "dormant", "out-of-bounds");
+    world_restart(&w);
+    world_is(&w, "base@v1", "dormant", "out-of-bounds");
+    world_done(&w);
+}
+
 /* ---- an image that leaves, and is put back ---- */
 
 static void it_is_held(struct world *w)
@@ -448,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_another_source_is_looked_at_first),
         cmocka_unit_test(test_another_source_that_has_not_the_ref),
         cmocka_unit_test(test_another_source_is_a_first_sight),
+        cmocka_unit_test(test_another_source_and_stricter_versions),
         cmocka_unit_test(test_an_image_that_is_put_back_is_as_it_was),
         cmocka_unit_test(test_an_image_that_leaves_while_it_is_built),
         cmocka_unit_test(test_an_image_that_others_are_built_on_leaves),

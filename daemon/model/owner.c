@@ -260,7 +260,7 @@ static void plan_claimants(struct model *m, const struct tag_node *n)
         model_plan_later(m, *c);
 }
 
-void owner_plan_rivals(struct model *m, const struct track *t)
+static void plan_rivals(struct model *m, const struct track *t)
 {
     VEC_FOREACH (&t->claims, n) {
         VEC_FOREACH (&(*n)->claimants, c)
@@ -270,5 +270,17 @@ void owner_plan_rivals(struct model *m, const struct track *t)
             plan_claimants(m, *part);
         if ((*n)->whole)
             plan_claimants(m, (*n)->whole);
+    }
+}
+
+void owner_plan_rivals(struct model *m, const struct track *t, const struct publication *p)
+{
+    bool shared;
+    if (t)
+        plan_rivals(m, t);
+    VEC_FOREACH (&p->tags, pt) {
+        const struct tag_node *n = model_node(m, p->repository, (*pt)->tag);
+        if (!t || !claims(t, n, &shared))
+            plan_claimants(m, n);
     }
 }

@@ -24,9 +24,10 @@ size_t owner_to_move(struct model *m, const struct track *t, const childvec *chi
                      struct rivalry *why);
 /* Whether the tag names something else than an index of these children. */
 bool tag_differs(const struct tag_node *n, const childvec *children);
-/* Plans, once a publication of `t` has ended, who claims tags that it claims and for whom that changes something: those that
- * have one, had one, contest one, or are kept from one by a hold. */
-void owner_plan_rivals(struct model *m, const struct track *t);
+/* Plans, once the publication `p` of `t` (NULL: of a track that is no more) has ended, who claims tags that it claims and for
+ * whom that changes something: those that have one, had one, contest one, or are kept from one by a hold; and who claims tags of
+ * `p` that it claims no more. */
+void owner_plan_rivals(struct model *m, const struct track *t, const struct publication *p);
 /* A track that claims tags has come into the race for them: its first publication in the repository is verified. */
 void owner_rank(struct track *t);
 /* It may be in it or not: it was retired, woken, or linked anew. */

@@ -320,10 +320,9 @@ static void leave_repository(struct model *m, struct publication *p)
     if (r->running == p)
         r->running = NULL;
     p->finished_at = m->wall;
-    if (t) {
+    if (t)
         model_plan_later(m, t);
-        owner_plan_rivals(m, t);
-    }
+    owner_plan_rivals(m, t, p);
     if (r->queue.n)
         model_plan_later(m, r->queue.items[0]);
 }

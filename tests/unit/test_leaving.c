@@ -274,28 +274,33 @@ static void test_a_template_that_leaves_before_the_first_tag(void **state)
     world_done(&w);
 }
 
-/* `other` has `latest`, and is held by farm.yaml while a higher version of `base` is about to take it. */
+/* `other` has `latest`, and a higher version of `base` is about to take it. Returns the digest of that tag. */
+static char *begin_rivals(struct world *w)
+{
+    static const char *const old[] = {"refs/tags/v1", NULL};
+    static const char *const new[] = {"refs/tags/v2", NULL};
+    struct farm_image *image = begin(w);
+    str_replace(&image->ref, "refs/tags/v*");
+    strvec_add(&image->tags, "$version");
+    struct farm_image *other =
+        world_image(w, "other", "https://git.test/b.git", "refs/tags/v*", "./mk");
+    str_replace(&other->repository, REPO);
+    world_start(w);
+    world_board(w, "one");
+    world_see_all(w, "https://git.test/b.git", "b1", old);
+    world_settle(w, NULL);
+    world_see_all(w, SOURCE, "c1", new);
+    world_inspect(w, NULL);
+    world_build(w, "one", "base", "x");
+    world_retain(w);
+    return xstrdup(world_tag_digest(w, REPO, "latest"));
+}
+
 static void test_an_incumbent_that_farm_yaml_holds_keeps_its_tag(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
-        static const char *const old[] = {"refs/tags/v1", NULL};
-        static const char *const new[] = {"refs/tags/v2", NULL};
         struct world w;
-        struct farm_image *image = begin(&w);
-        str_replace(&image->ref, "refs/tags/v*");
-        strvec_add(&image->tags, "$version");
-        struct farm_image *other =
-            world_image(&w, "other", "https://git.test/b.git", "refs/tags/v*", "./mk");
-        str_replace(&other->repository, REPO);
-        world_start(&w);
-        world_board(&w, "one");
-        world_see_all(&w, "https://git.test/b.git", "b1", old);
-        world_settle(&w, NULL);
-        cleanup_free char *digest = xstrdup(world_tag_digest(&w, REPO, "latest"));
-        world_see_all(&w, SOURCE, "c1", new);
-        world_inspect(&w, NULL);
-        world_build(&w, "one", "base", "x");
-        world_retain(&w);
+        cleanup_free char *digest = begin_rivals(&w);
         world_find_image(&w, "other")->hold = true;
         reload(&w, restart);
         if (restart)
@@ -303,6 +308,22 @@ static void test_an_incumbent_that_farm_yaml_holds_keeps_its_tag(void **state)
         world_settle(&w, NULL);
         assert_string_equal(world_tag_digest(&w, REPO, "latest"), digest);
         assert_string_not_equal(world_tag_digest(&w, REPO, "2"), "");
+        world_done(&w);
+    }
+}
+
+/* What takes a tag and leaves farm.yaml meanwhile leaves it to who claims it still. */
+static void test_a_tag_that_was_taken_by_what_leaves_goes_back(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        cleanup_free char *digest = begin_rivals(&w);
+        world_step(&w); /* the first tag's PUT is journalled */
+        str_replace(&world_find_image(&w, "base")->ref, "refs/heads/none");
+        reload(&w, restart);
+        world_publish(&w);
+        assert_string_equal(tag_find(w.m, REPO, "latest")->track_id, "other@v1");
+        assert_string_equal(world_tag_digest(&w, REPO, "latest"), digest);
         world_done(&w);
     }
 }
@@ -320,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_a_start_heeds_a_hold_of_farm_yaml),
         cmocka_unit_test(test_a_template_that_leaves_before_the_first_tag),
         cmocka_unit_test(test_an_incumbent_that_farm_yaml_holds_keeps_its_tag),
+        cmocka_unit_test(test_a_tag_that_was_taken_by_what_leaves_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

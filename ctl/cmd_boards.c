@@ -113,6 +113,18 @@ int cmd_boards(struct ctl *ctl)
     return ctl_say(CTL_USAGE, "boards [add NAME [--file PATH]]");
 }
 
+/* What was seen of the sources and does not count yet, or was not seen yet; a line each. */
+static void print_awaits(struct ctl *ctl, const json_t *sources)
+{
+    size_t i, k;
+    json_t *source, *it;
+    json_array_foreach (sources, i, source)
+        json_array_foreach (j_of(source, "awaits"), k, it) {
+            print_ink(stdout, ctl->colors, INK_BOLD, "%s", j_str(source, "url"));
+            printf(" %s\n", j_str(it, "text"));
+        }
+}
+
 int cmd_sources(struct ctl *ctl)
 {
     cleanup_(json_decrefp) json_t *answer = NULL;
@@ -137,5 +149,6 @@ int cmd_sources(struct ctl *ctl)
     }
     table_print(t, stdout);
     table_free(t);
+    print_awaits(ctl, j_of(answer, "sources"));
     return CTL_OK;
 }

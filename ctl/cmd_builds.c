@@ -270,6 +270,7 @@ static void show_track(struct ctl *ctl, const json_t *track)
     line(ctl, "why built", INK_PLAIN, j_reason(track, "why"));
     line(ctl, "ref", INK_PLAIN, j_str(track, "ref"));
     line(ctl, "commit", INK_PLAIN, j_str(track, "commit"));
+    line(ctl, "sighting", INK_YELLOW, j_str(j_of(track, "sighting"), "text"));
     line_list(ctl, "tags", j_of(track, "tags"));
     line(ctl, "index", INK_PLAIN, j_str(publication, "digest"));
     line_time(ctl, "published", j_int(publication, "published_at", 0));

@@ -111,6 +111,7 @@ static void print_reasons(struct ctl *ctl, const json_t *tracks)
     size_t i;
     json_t *track;
     json_array_foreach (tracks, i, track) {
+        const char *sighting = j_str(j_of(track, "sighting"), "text");
         const char *state = j_str(track, "state"), *reason = j_reason(track, "reason");
         const char *hold = j_str(j_of(track, "hold"), "text");
         bool frozen = str_eq(j_str(j_of(track, "hold"), "code"), "frozen"); /* told once, for all */
@@ -119,6 +120,10 @@ static void print_reasons(struct ctl *ctl, const json_t *tracks)
         if (*hold && !frozen && !str_eq(hold, reason)) {
             print_ink(stdout, ctl->colors, INK_BOLD, "%s", j_str(track, "id"));
             printf(" %s\n", hold);
+        }
+        if (*sighting) {
+            print_ink(stdout, ctl->colors, INK_BOLD, "%s", j_str(track, "id"));
+            printf(" %s\n", sighting);
         }
         if (!*reason || quiet)
             continue;

@@ -162,7 +162,9 @@ static const struct command commands[] = {
      "boards add makes a board known, or gives it a new secret; the old one is void.\n"
      "  --file PATH     writes the secret there, readable by its owner alone, instead of showing "
      "it\n"},
-    {"sources", cmd_sources, 0, 0, 0, "sources", "the upstream repositories that are watched", ""},
+    {"sources", cmd_sources, 0, 0, 0, "sources", "the upstream repositories that are watched",
+     "Also what was seen of them and counts only when the next look sees it too (a ref that was "
+     "forced,\nor is gone), and images of which nothing was seen yet.\n"},
     {"poll", cmd_poll, 1, 1, 0, "poll SOURCE|IMAGE", "look at an upstream now",
      "A git hook can call this, so that a push need not wait for the next poll.\n"},
     {"audit", cmd_repository, 0, 1, 0, "audit [REPOSITORY]",

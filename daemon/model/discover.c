@@ -234,17 +234,33 @@ static void note_awaited(struct model *m, const struct farm_image *image)
     model_set_setting(m, key, now);
 }
 
+/* How often the source was looked at for what the image has with its present pattern and bounds; -1: it is not known. */
+static int64_t looks(const struct model *m, const struct farm_image *image)
+{
+    cleanup_free char *key = xconcat("awaited/", image->name, NULL);
+    const char *value = model_setting(m, key);
+    return value ? sightings(m, image) - strtoll(value, NULL, 10) : -1;
+}
+
 static bool is_awaited(const struct model *m, const struct farm_image *image)
 {
     if (!track_image_unseen(m, image))
         return false;
     struct source *s = NULL;
     HASH_FIND_STR(m->sources, image->source, s);
-    if (s && s->error)
-        return false;
-    cleanup_free char *key = xconcat("awaited/", image->name, NULL);
-    const char *value = model_setting(m, key);
-    return value && sightings(m, image) <= strtoll(value, NULL, 10);
+    return !(s && s->error) && looks(m, image) == 0;
+}
+
+char *track_image_awaits(const struct model *m, const struct farm_image *image)
+{
+    if (!track_image_unseen(m, image))
+        return NULL;
+    cleanup_free char *what =
+        image->versions ? xasprintf("%s, versions %s", image->ref, image->versions) : NULL;
+    if (looks(m, image) <= 0)
+        return xasprintf("waits for the first look for %s", what ? what : image->ref);
+    return xasprintf("look %lld found nothing that it follows (%s)", (long long)sightings(m, image),
+                     what ? what : image->ref);
 }
 
 static void note_sight_awaited(struct model *m)

@@ -16,6 +16,11 @@ struct source *source_get(struct model *m, const char *url);
 bool model_commit_is_current(const struct model *m, const char *source, const char *commit);
 /* The ref of a source, or NULL. */
 struct ref *source_ref(const struct model *m, const char *source, const char *name);
+/* Whether an image follows the ref. What none does is not listed: nothing is known of it. */
+bool source_ref_is_listed(const struct model *m, const struct ref *r);
+/* What the last look saw of a ref that is listed, and counts only when it is seen so again, in words that the caller owns;
+ * NULL: nothing. *ret_look is the number of that look. */
+char *source_ref_awaits(const struct model *m, const struct ref *r, int64_t *ret_look);
 
 /* ---- context.c ---- */
 /* The context, made and asked for when it is new. `dockerfile` "" for none; `ref` is where the commit is found. */
@@ -89,6 +94,8 @@ bool track_awaits_sighting(const struct model *m, const struct track *t);
 void track_source_looked_at(struct model *m, const struct source *s);
 /* Whether the image was never seen with its present pattern and bounds. */
 bool track_image_unseen(const struct model *m, const struct farm_image *image);
+/* Why there is no first sight of it yet, in words that the caller owns; NULL where there is. */
+char *track_image_awaits(const struct model *m, const struct farm_image *image);
 
 /* ---- sleep.c ---- */
 /* A track is kept in date from now on, for that reason if it was dormant or for a lesser one. */

@@ -202,8 +202,7 @@ static void ref_missed(struct model *m, struct ref *r)
     ref_changed(m, r, false);
 }
 
-/* What no image follows any more is not listed: nothing is known of it. */
-static bool is_listed(const struct model *m, const struct ref *r)
+bool source_ref_is_listed(const struct model *m, const struct ref *r)
 {
     VEC_FOREACH (&m->farm->images, image)
         if (str_eq(image->source, r->source) && ref_match(image->ref, r->name, NULL, NULL))
@@ -211,11 +210,28 @@ static bool is_listed(const struct model *m, const struct ref *r)
     return false;
 }
 
+char *source_ref_awaits(const struct model *m, const struct ref *r, int64_t *ret_look)
+{
+    const struct source *s = find_source(m, r->source);
+    if (!s || (!r->pending_commit && (r->deleted || !r->missing)))
+        return NULL;
+    *ret_look = s->sighting;
+    if (!r->pending_commit)
+        return xasprintf("look %lld did not find %s: it counts as gone if the next look does not "
+                         "find it either",
+                         (long long)s->sighting, r->name);
+    return xasprintf(
+        "look %lld found %s at %.12s, which is not pushed onto %.12s%s: it counts if the "
+        "next look finds it there too, or at a commit pushed onto that",
+        (long long)s->sighting, r->name, r->pending_commit, r->commit,
+        r->deleted ? ", where it was before it was gone" : "");
+}
+
 /* Whether anything is gone if a listing is empty. */
 static bool had_listed(const struct model *m, const struct source *s)
 {
     for (const struct ref *r = s->refs; r; r = r->hh.next)
-        if (!r->deleted && is_listed(m, r))
+        if (!r->deleted && source_ref_is_listed(m, r))
             return true;
     return false;
 }
@@ -237,7 +253,7 @@ static void mark_missing(struct model *m, struct source *s, const struct seen_re
     HASH_ITER(hh, s->refs, r, next)
     {
         HASH_FIND_STR(names, r->name, found);
-        if (!found && (!r->deleted || r->pending_commit) && is_listed(m, r))
+        if (!found && (!r->deleted || r->pending_commit) && source_ref_is_listed(m, r))
             ref_missed(m, r);
     }
     HASH_CLEAR(hh, names);

@@ -1,4 +1,4 @@
-/* What people see of images, tracks and sources; docs/api.md says what each member means. */
+/* What people see of images and tracks; docs/api.md says what each member means. */
 #include "daemon/model/view.h"
 
 #include "common/json.h"
@@ -134,15 +134,16 @@ static json_t *track(struct model *m, const struct track *t)
     VEC_FOREACH (&t->tags, tag)
         json_array_append_new(tags, json_string(*tag));
     const struct build *b = t->current;
-    return json_pack(
-        "{s:s,s:s,s:s,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "id", t->id, "image",
-        t->image_name, "ref", t->ref_name, "variant", view_text(t->variant), "version",
-        view_text(t->version), "commit", view_text(t->ref ? t->ref->commit : NULL), "state",
-        track_state_names[t->state], "reason", view_reason(t->reason.code, t->reason.text), "why",
-        b ? view_reason(b->why_code, b->why) : json_null(), "tags", tags, "owned", owned_tags(t),
-        "held", t->held || (t->image && t->image->hold), "hold", view_hold(m, t), "build",
-        t->build ? json_integer(t->build) : json_null(), "publication", publication(t->last),
-        "cells", cells);
+    return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "id",
+                     t->id, "image", t->image_name, "ref", t->ref_name, "variant",
+                     view_text(t->variant), "version", view_text(t->version), "commit",
+                     view_text(t->ref ? t->ref->commit : NULL), "sighting",
+                     view_sighting(m, t->ref), "state", track_state_names[t->state], "reason",
+                     view_reason(t->reason.code, t->reason.text), "why",
+                     b ? view_reason(b->why_code, b->why) : json_null(), "tags", tags, "owned",
+                     owned_tags(t), "held", t->held || (t->image && t->image->hold), "hold",
+                     view_hold(m, t), "build", t->build ? json_integer(t->build) : json_null(),
+                     "publication", publication(t->last), "cells", cells);
 }
 
 static int track_cmp(const struct track *a, const struct track *b)
@@ -256,18 +257,20 @@ void view_rebuild(struct model *m, json_t *answer)
                         made || !t ? json_null() : view_reason(t->reason.code, t->reason.text));
 }
 
-/* ---- images and sources ---- */
+/* ---- images ---- */
 
 /* Takes `tracks` over. */
-static json_t *image(const struct farm_image *i, json_t *tracks)
+static json_t *image(const struct model *m, const struct farm_image *i, json_t *tracks)
 {
+    cleanup_free char *awaits = track_image_awaits(m, i);
     json_t *platforms = json_array();
     for (int p = 0; p < PLATFORM_COUNT; p++)
         if (farm_image_offers(i, (enum platform)p))
             json_array_append_new(platforms, json_string(platform_info((enum platform)p)->name));
-    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o}", "name", i->name, "repository", i->repository,
+    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o}", "name", i->name, "repository", i->repository,
                      "kind", i->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile", "source",
-                     i->source, "platforms", platforms, "tracks", tracks);
+                     i->source, "platforms", platforms, "awaits", view_text(awaits), "tracks",
+                     tracks);
 }
 
 json_t *view_images(struct model *m)
@@ -281,34 +284,7 @@ json_t *view_images(struct model *m)
         if (t->image)
             json_array_append_new(tracks[t->image - m->farm->images.items], track(m, t));
     for (size_t i = 0; i < m->farm->images.n; i++)
-        json_array_append_new(list, image(&m->farm->images.items[i], tracks[i]));
+        json_array_append_new(list, image(m, &m->farm->images.items[i], tracks[i]));
     free(tracks);
     return json_pack("{s:o}", "images", list);
-}
-
-static json_t *source(const struct model *m, const struct farm_source *fs)
-{
-    struct source *s = NULL;
-    HASH_FIND_STR(m->sources, fs->url, s);
-    json_t *images = json_array();
-    VEC_FOREACH (&m->farm->images, i)
-        if (str_eq(i->source, fs->url))
-            json_array_append_new(images, json_string(i->name));
-    int refs = 0;
-    for (const struct ref *r = s ? s->refs : NULL; r; r = r->hh.next)
-        refs += !r->deleted;
-    const char *state = !s || !s->polled_at ? "new" : s->error ? "failing" : "ok";
-    return json_pack("{s:s,s:s,s:o,s:o,s:i,s:I,s:o,s:n,s:I}", "url", fs->url, "state", state,
-                     "error", view_text(s ? s->error : NULL), "images", images, "refs", refs,
-                     "poll_ms", (json_int_t)fs->poll_ms, "polled_at",
-                     view_time(s ? s->polled_at : 0), "next_at", "failures",
-                     (json_int_t)(s ? s->failures : 0));
-}
-
-json_t *view_sources(struct model *m)
-{
-    json_t *list = json_array();
-    VEC_FOREACH (&m->farm->sources, s)
-        json_array_append_new(list, source(m, s));
-    return json_pack("{s:o}", "sources", list);
 }

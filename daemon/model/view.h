@@ -17,3 +17,5 @@ json_t *view_hold(struct model *m, const struct track *t);
 json_t *view_job_reason(struct model *m, const struct job *j);
 /* Whether the board that has or had the job emulates its platform. */
 bool view_emulated(const struct model *m, const struct job *j);
+/* What was seen of the ref, which may be NULL, and does not count yet; or null. */
+json_t *view_sighting(const struct model *m, const struct ref *r);

@@ -50,6 +50,14 @@ def test_json_is_the_answer_of_the_schema(fake, args, name):
     schema(name).validate(json.loads(said(ctl(fake, "--json", *args))))
 
 
+def test_what_awaits_another_look_is_told(fake):
+    text = "look 7 found refs/heads/master at 1234, which is not pushed onto 8f3c"
+    fake.data.images[1]["tracks"][0]["sighting"] = {"commit": "1234", "look": 7, "text": text}
+    assert f"minideb@master:bookworm {text}" in said(ctl(fake, "status"))
+    assert f"sighting     {text}" in said(ctl(fake, "show", "minideb@master:bookworm"))
+    assert "https://git.example/minideb.git look 7 did not find refs/heads/old: it counts as gone" in said(ctl(fake, "sources"))
+
+
 def test_status_is_a_table_by_platforms(fake):
     out = said(ctl(fake, "status"))
     head = next(line for line in out.split("\n") if line.startswith("TRACK"))

@@ -52,12 +52,12 @@ class Data:
 
     def _image(self, name, kind, source, tracks):
         return {"name": name, "repository": f"registry.example/osf/{name}", "kind": kind, "source": source, "platforms": P,
-                "optional": [], "tracks": tracks}
+                "optional": [], "awaits": None, "tracks": tracks}
 
     def _track(self, image, ref, tags, state, why_state=None, variant=None, version=None, states=None, published=None):
         track = f"{image}@{ref.split('/')[-1]}" + (f":{variant}" if variant else "")
         return {"id": track, "image": image, "ref": ref, "variant": variant, "version": version, "commit": "8f3c" * 10,
-                "state": state, "reason": why_state, "why": reason("input-changed", "its files changed"), "tags": tags,
+                "sighting": None, "state": state, "reason": why_state, "why": reason("input-changed", "its files changed"), "tags": tags,
                 "owned": tags if published else [],
                 "held": False, "hold": None, "build": 17, "publication": published and {
                     "id": 9, "generation": 12, "digest": digest(track), "published_at": published},
@@ -133,10 +133,12 @@ class Data:
                 board("pi-3b", "offline", P[2:], [], 81.0, reason("offline", "not seen for 26 h")), board("pi-4", "online", P[1:2], [], 55.0)]
 
     def sources(self):
-        def source(url, state, images, error=None):
+        def source(url, state, images, error=None, awaits=()):
             return {"url": url, "state": state, "error": error, "images": images, "refs": 4, "poll_ms": 300000, "polled_at": now() - 45000,
-                    "next_at": now() + 255000, "failures": 3 if error else 0}
-        return [source("https://git.example/docker-alpine.git", "ok", ["alpine"]), source("https://git.example/minideb.git", "ok", ["minideb"]),
+                    "next_at": now() + 255000, "failures": 3 if error else 0, "look": 7, "awaits": awaits}
+        text = "look 7 did not find refs/heads/old: it counts as gone if the next look does not find it either"
+        return [source("https://git.example/docker-alpine.git", "ok", ["alpine"]), source("https://git.example/minideb.git", "ok", ["minideb"], awaits=[
+                    {"ref": "refs/heads/old", "image": None, "commit": None, "look": 7, "text": text}]),
                 source("ssh://git@git.example/containers.git", "failing", ["nginx-coap-proxy"], "git.example: connection refused")]
 
 

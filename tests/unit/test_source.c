@@ -60,6 +60,12 @@ static void two_branches(struct world *w)
     world_start(w);
 }
 
+/* Names the source in farm.yaml, as every one is that an image has. */
+static void name_source(struct world *w)
+{
+    vec_push(&w->farm->sources, (struct farm_source){.url = xstrdup(SOURCE), .poll_ms = 60000});
+}
+
 static const char *commit_of(struct world *w, const char *ref)
 {
     return model_ref_commit(w->m, SOURCE, ref);
@@ -215,6 +221,90 @@ static void pass(struct world *w, int64_t ms)
     world_end(w);
 }
 
+/* ---- what is told of it ---- */
+
+/* What the source's view says that awaits another look; "" where nothing does. Static. */
+static const char *awaits(struct world *w)
+{
+    static char text[512];
+    *text = '\0';
+    json_t *view = view_sources(w->m), *it;
+    json_t *source = json_array_get(json_object_get(view, "sources"), 0);
+    size_t i;
+    json_array_foreach (json_object_get(source, "awaits"), i, it)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", *text ? "\n" : "",
+                 json_string_value(json_object_get(it, "text")));
+    json_decref(view);
+    return text;
+}
+
+#define MOVED                                                                                      \
+    "look 2 found refs/heads/a at x1, which is not pushed onto c1: it counts if the next look "    \
+    "finds it there too, or at a commit pushed onto that"
+#define MISSED                                                                                     \
+    "look 3 did not find refs/heads/a: it counts as gone if the next look does not find it either"
+#define BACK                                                                                       \
+    "look 5 found refs/heads/a at d1, which is not pushed onto c1, where it was before it was "    \
+    "gone: it counts if the next look finds it there too, or at a commit pushed onto that"
+
+/* Who forces a branch, or deletes it, is told that it was seen, and what makes it count. */
+static void test_what_awaits_its_second_sighting_is_told(void **state)
+{
+    struct world w;
+    two_branches(&w);
+    name_source(&w);
+    SEE(&w, DESCENDS, "refs/heads/a", "c1", "refs/heads/b", "c1");
+    assert_string_equal(awaits(&w), "");
+    assert_string_equal(world_text(&w, "a@a", "sighting", "text"), "");
+    SEE(&w, ELSEWHERE, "refs/heads/a", "x1", "refs/heads/b", "c1");
+    world_restart(&w);
+    assert_string_equal(world_text(&w, "a@a", "sighting", "text"), MOVED);
+    assert_string_equal(world_text(&w, "a@a", "sighting", "commit"), "x1");
+    assert_string_equal(world_text(&w, "b@b", "sighting", "text"), "");
+    assert_string_equal(awaits(&w), MOVED);
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    assert_string_equal(world_text(&w, "a@a", "sighting", "text"), MISSED);
+    assert_string_equal(awaits(&w), MISSED);
+    SEE(&w, DESCENDS, "refs/heads/b", "c1");
+    assert_string_equal(world_track_state(&w, "a@a"), "deleted");
+    assert_string_equal(awaits(&w), "");
+    SEE(&w, ELSEWHERE, "refs/heads/a", "d1", "refs/heads/b", "c1");
+    assert_string_equal(world_text(&w, "a@a", "sighting", "text"), BACK);
+    SEE(&w, FOLLOWS, "refs/heads/a", "d2", "refs/heads/b", "c1");
+    assert_string_equal(awaits(&w), "");
+    assert_string_equal(world_text(&w, "a@a", "sighting", "text"), "");
+    world_done(&w);
+}
+
+/* Nor is it silent about what has no track yet. */
+static void test_what_was_not_seen_yet_is_told(void **state)
+{
+    struct world w;
+    start(&w, "one", "refs/heads/v*");
+    name_source(&w);
+    assert_string_equal(awaits(&w), "one: waits for the first look for refs/heads/v*");
+    SEE(&w, DESCENDS, "refs/heads/v1", "c1", "refs/heads/v2", "c1");
+    assert_string_equal(awaits(&w), "");
+    struct farm_image *image = world_image(&w, "two", SOURCE, "refs/heads/v*", "./mk");
+    str_replace(&image->versions, ">=3");
+    world_begin(&w, 1);
+    model_on_config(w.m, w.farm);
+    world_end(&w);
+    assert_string_equal(awaits(&w),
+                        "two: waits for the first look for refs/heads/v*, versions >=3");
+    SEE(&w, DESCENDS, "refs/heads/v1", "c1", "refs/heads/v2", "c1");
+    assert_string_equal(awaits(&w),
+                        "two: look 2 found nothing that it follows (refs/heads/v*, versions >=3)");
+    json_t *view = view_images(w.m);
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(view, "images"), 1), "awaits")),
+                        "look 2 found nothing that it follows (refs/heads/v*, versions >=3)");
+    json_decref(view);
+    SEE(&w, DESCENDS, "refs/heads/v1", "c1", "refs/heads/v2", "c1", "refs/heads/v3", "c1");
+    assert_string_equal(awaits(&w), "");
+    world_done(&w);
+}
+
 /* What it was is gone: it is not built on the way to what it is. */
 static void test_a_ref_that_comes_back_elsewhere(void **state)
 {
@@ -333,6 +423,8 @@ int main(void)
         cmocka_unit_test(test_a_look_that_misses_it_is_between),
         cmocka_unit_test(test_a_ref_that_comes_back_elsewhere),
         cmocka_unit_test(test_a_ref_that_comes_back_to_a_new_image),
+        cmocka_unit_test(test_what_awaits_its_second_sighting_is_told),
+        cmocka_unit_test(test_what_was_not_seen_yet_is_told),
         cmocka_unit_test(test_a_commit_left_behind_is_not_asked_for_again),
         cmocka_unit_test(test_another_commit_with_the_same_files),
     };

@@ -267,6 +267,7 @@ static void show_track(struct ctl *ctl, const json_t *track)
     line(ctl, "track", INK_BOLD, j_str(track, "id"));
     line_state(ctl, track);
     line_hold(ctl, j_of(track, "hold"));
+    line(ctl, "awake", INK_PLAIN, j_reason(track, "awake"));
     line(ctl, "why built", INK_PLAIN, j_reason(track, "why"));
     line(ctl, "ref", INK_PLAIN, j_str(track, "ref"));
     line(ctl, "commit", INK_PLAIN, j_str(track, "commit"));

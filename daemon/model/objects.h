@@ -100,6 +100,8 @@ char *track_image_awaits(const struct model *m, const struct farm_image *image);
 /* ---- sleep.c ---- */
 /* A track is kept in date from now on, for that reason if it was dormant or for a lesser one. */
 void track_wake(struct model *m, struct track *t, enum awake why);
+/* Why a track that slept, or would sleep, is kept in date, in words that the caller owns; NULL for any other. */
+char *track_awake_text(const struct model *m, const struct track *t);
 /* A wanted dependent names the tag: wakes the track that owns it; if it is not published yet and nobody who
  * claims it is kept in date, the one of the highest version. */
 void node_wake(struct model *m, const struct tag_node *n);

@@ -74,6 +74,70 @@ static bool needed(struct model *m, struct track *t)
     return needed_above(m, t);
 }
 
+/* ---- who is told ---- */
+
+#define NAMED_MAX 3 /* of those for whom a track is awake */
+
+typedef VEC(const char *) track_ids; /* borrowed */
+
+/* Keeps the list in order, and each id once. */
+static void add_id(track_ids *list, const char *id)
+{
+    size_t at = list->n;
+    while (at > 0 && strcmp(list->items[at - 1], id) > 0)
+        at--;
+    if (at > 0 && str_eq(list->items[at - 1], id))
+        return;
+    vec_push(list, id);
+    for (size_t i = list->n - 1; i > at; i--)
+        list->items[i] = list->items[i - 1];
+    list->items[at] = id;
+}
+
+/* Those in date that are built on a tag that is the track's. */
+static void needed_by(const struct model *m, const struct track *t, track_ids *list)
+{
+    VEC_FOREACH (&t->claims, n) {
+        if (!is_its(m, *n, t))
+            continue;
+        VEC_FOREACH (&(*n)->dependents, d)
+            if (wants_it(*d))
+                add_id(list, (*d)->id);
+    }
+}
+
+static char *needed_text(const struct model *m, const struct track *t)
+{
+    track_ids list = {0};
+    needed_by(m, t, &list);
+    struct strbuf b = {0};
+    for (size_t i = 0; i < list.n && i < NAMED_MAX; i++)
+        strbuf_addf(&b, "%s%s", i == 0 ? "" : i + 1 == list.n ? " and " : ", ", list.items[i]);
+    if (list.n > NAMED_MAX)
+        strbuf_addf(&b, " and %zu more", list.n - NAMED_MAX);
+    if (list.n)
+        strbuf_addf(&b, " %s built on it: it sleeps once nothing in date is",
+                    list.n > 1 ? "are" : "is");
+    else
+        strbuf_add(&b, "something in date was built on it: it sleeps once it is known that "
+                       "nothing is");
+    vec_free(&list);
+    return strbuf_steal(&b);
+}
+
+char *track_awake_text(const struct model *m, const struct track *t)
+{
+    if (!wants_it(t) || t->awake == AWAKE_ALWAYS)
+        return NULL;
+    if (t->awake == AWAKE_NEEDED)
+        return needed_text(m, t);
+    return xstrdup(
+        t->awake == AWAKE_ONCE
+            ? "its ref moved, or a rebuild was asked for: it is published once, and stays "
+              "in date unless `maintain` has a higher version in its place"
+            : "a person woke it: it does not sleep by itself");
+}
+
 /* ---- sleeping ---- */
 
 static void set_awake(struct model *m, struct track *t, enum awake why)

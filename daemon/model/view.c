@@ -125,6 +125,15 @@ static json_t *owned_tags(const struct track *t)
     return list;
 }
 
+/* Why it is in date though it slept, or would sleep. */
+static json_t *view_awake(const struct model *m, const struct track *t)
+{
+    cleanup_free char *text = track_awake_text(m, t);
+    if (!text)
+        return json_null();
+    return json_pack("{s:s,s:o}", "code", awake_names[t->awake], "text", json_text(text));
+}
+
 static json_t *track(struct model *m, const struct track *t)
 {
     json_t *cells = json_array(), *tags = json_array();
@@ -134,12 +143,12 @@ static json_t *track(struct model *m, const struct track *t)
     VEC_FOREACH (&t->tags, tag)
         json_array_append_new(tags, json_string(*tag));
     const struct build *b = t->current;
-    return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o}", "id",
-                     t->id, "image", t->image_name, "ref", t->ref_name, "variant",
+    return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:b,s:o,s:o,s:o,s:o}",
+                     "id", t->id, "image", t->image_name, "ref", t->ref_name, "variant",
                      view_text(t->variant), "version", view_text(t->version), "commit",
                      view_text(t->ref ? t->ref->commit : NULL), "sighting",
                      view_sighting(m, t->ref), "state", track_state_names[t->state], "reason",
-                     view_reason(t->reason.code, t->reason.text), "why",
+                     view_reason(t->reason.code, t->reason.text), "awake", view_awake(m, t), "why",
                      b ? view_reason(b->why_code, b->why) : json_null(), "tags", tags, "owned",
                      owned_tags(t), "held", t->held || (t->image && t->image->hold), "hold",
                      view_hold(m, t), "build", t->build ? json_integer(t->build) : json_null(),

@@ -58,6 +58,12 @@ def test_what_awaits_another_look_is_told(fake):
     assert "https://git.example/minideb.git look 7 did not find refs/heads/old: it counts as gone" in said(ctl(fake, "sources"))
 
 
+def test_why_a_track_is_awake_is_told(fake):
+    fake.data.images[1]["tracks"][0]["awake"] = {"code": "asked", "text": "a person woke it: it does not sleep by itself"}
+    assert "awake        a person woke it: it does not sleep by itself" in said(ctl(fake, "show", "minideb@master:bookworm"))
+    assert "awake" not in said(ctl(fake, "show", "minideb@master:trixie"))
+
+
 def test_status_is_a_table_by_platforms(fake):
     out = said(ctl(fake, "status"))
     head = next(line for line in out.split("\n") if line.startswith("TRACK"))

@@ -57,7 +57,7 @@ class Data:
     def _track(self, image, ref, tags, state, why_state=None, variant=None, version=None, states=None, published=None):
         track = f"{image}@{ref.split('/')[-1]}" + (f":{variant}" if variant else "")
         return {"id": track, "image": image, "ref": ref, "variant": variant, "version": version, "commit": "8f3c" * 10,
-                "sighting": None, "state": state, "reason": why_state, "why": reason("input-changed", "its files changed"), "tags": tags,
+                "sighting": None, "state": state, "reason": why_state, "awake": None, "why": reason("input-changed", "its files changed"), "tags": tags,
                 "owned": tags if published else [],
                 "held": False, "hold": None, "build": 17, "publication": published and {
                     "id": 9, "generation": 12, "digest": digest(track), "published_at": published},

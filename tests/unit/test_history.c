@@ -529,6 +529,63 @@ static void test_a_reload_waits_for_the_new_patterns_listing(void **state)
     world_done(&w);
 }
 
+static const char *why_awake(struct world *w, const char *id)
+{
+    return world_text(w, id, "awake", "text");
+}
+
+/* Who wonders why an old version is built reads what keeps it in date (rule 8.6). */
+static void test_why_a_track_is_awake_is_told(void **state)
+{
+    static const char *const names[] = {"bot", "cat", "dog"};
+    struct world w;
+    woken_for_an_app(&w);
+    assert_string_equal(world_text(&w, "tool@v1.0.0", "awake", "code"), "needed");
+    assert_string_equal(why_awake(&w, "tool@v1.0.0"),
+                        "app@master is built on it: it sleeps once nothing in date is");
+    assert_string_equal(why_awake(&w, "tool@v1.2.0"), ""); /* it never slept */
+    for (int i = 0; i < 3; i++) {
+        world_image(&w, names[i], APP, APP_REF, NULL);
+        farm_sort(w.farm);
+        reload(&w);
+        world_see(&w, APP, APP_REF, "b1");
+        world_settle(&w, ON("1.0.0"));
+        if (i == 0)
+            assert_string_equal(
+                why_awake(&w, "tool@v1.0.0"),
+                "app@master and bot@master are built on it: it sleeps once nothing in date is");
+    }
+    assert_string_equal(why_awake(&w, "tool@v1.0.0"),
+                        "app@master, bot@master, cat@master and 1 more are built on it: it sleeps "
+                        "once nothing in date is");
+    command(&w, COMMAND_WAKE, "tool@v1.0.0");
+    world_restart(&w);
+    assert_string_equal(world_text(&w, "tool@v1.0.0", "awake", "code"), "asked");
+    assert_string_equal(why_awake(&w, "tool@v1.0.0"),
+                        "a person woke it: it does not sleep by itself");
+    command(&w, COMMAND_RETIRE, "tool@v1.0.0");
+    assert_string_equal(why_awake(&w, "tool@v1.0.0"), "");
+    world_done(&w);
+}
+
+static void test_one_that_is_awake_until_it_is_published_says_so(void **state)
+{
+    struct world w;
+    begin(&w);
+    start(&w);
+    see(&w, REFS(TAG("1.0.0"), TAG("1.2.0")));
+    world_settle(&w, NULL);
+    assert_string_equal(why_awake(&w, "tool@v1.0.0"), "");
+    world_see_all(&w, SOURCE, "c2", REFS(TAG("1.0.0"), TAG("1.2.0")));
+    assert_string_equal(world_text(&w, "tool@v1.0.0", "awake", "code"), "once");
+    assert_string_equal(why_awake(&w, "tool@v1.0.0"),
+                        "its ref moved, or a rebuild was asked for: it is published once, and "
+                        "stays in date unless `maintain` has a higher version in its place");
+    world_settle(&w, NULL);
+    assert_string_equal(why_awake(&w, "tool@v1.0.0"), "");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +607,8 @@ int main(void)
         cmocka_unit_test(test_one_that_moves_is_published_once_where_a_higher_one_is_maintained),
         cmocka_unit_test(test_what_maintain_leaves_to_a_dependent_sleeps_without_it),
         cmocka_unit_test(test_versions_made_stricter_stop_and_keep_the_tags),
+        cmocka_unit_test(test_why_a_track_is_awake_is_told),
+        cmocka_unit_test(test_one_that_is_awake_until_it_is_published_says_so),
         cmocka_unit_test(test_a_reload_waits_for_the_new_patterns_listing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -375,13 +375,32 @@ static bool keeps(struct model *m, const struct track *t, struct tag_node *n)
     return owner_has(t, n) || (n->current && !t->pinned && owner_is(m, t, n, &why));
 }
 
-/* Whether somebody moved a tag of its, which is to be put back whatever the build does. */
-static bool to_put_back(const struct track *t)
+/* Whether the registry has what it names, as far as is known. `error` of one that was given up says why it was. */
+static bool is_whole(const struct publication *p)
 {
+    if (p->state == PUBLICATION_VERIFIED)
+        return !p->error;
+    VEC_FOREACH (&p->child, c)
+        if (c->lost)
+            return false;
+    return true;
+}
+
+static bool to_put_back(const struct track *t, const struct tag_node *n)
+{
+    return owner_has(t, n) && n->current->put_back && n->current->shown &&
+           is_whole(n->current->shown);
+}
+
+/* What tags of its that somebody moved named, which they are to name again whatever the build does. Where a publication ended
+ * between two of them that is not the same for all: the oldest, then the others. NULL: there are none. */
+static struct publication *broken_target(const struct track *t)
+{
+    struct publication *best = NULL;
     VEC_FOREACH (&t->claims, n)
-        if (owner_has(t, *n) && (*n)->current->put_back)
-            return true;
-    return false;
+        if (to_put_back(t, *n) && (!best || (*n)->current->shown->id < best->id))
+            best = (*n)->current->shown;
+    return best;
 }
 
 /* What the tags should name whatever is built: where that is for the plan to say. */
@@ -395,9 +414,8 @@ static struct publication *return_target(struct model *m, const struct track *t,
         return NULL;
     if ((t->deleted || t->dormant || t->out_of_bounds) && !held(m, t))
         return t->last;
-    bool broken = t->state != TRACK_PUBLISHING && to_put_back(t) && !t->last->error;
     *only_broken = true;
-    return broken ? t->last : NULL;
+    return t->state == TRACK_PUBLISHING ? NULL : broken_target(t);
 }
 
 bool plan_return(struct model *m, struct track *t)
@@ -408,12 +426,13 @@ bool plan_return(struct model *m, struct track *t)
         return false;
     cleanup_strvec strvec move = {0};
     VEC_FOREACH (&t->claims, n)
-        if (keeps(m, t, *n) && tag_differs(*n, &target->child) &&
-            (!only_broken || (*n)->current->put_back))
+        if (only_broken
+                ? to_put_back(t, *n) && children_equal(&(*n)->current->shown->child, &target->child)
+                : keeps(m, t, *n) && tag_differs(*n, &target->child))
             strvec_add(&move, (*n)->tag);
     if (!move.n)
         return false;
-    if (target->error) {
+    if (!is_whole(target)) {
         track_state_set(m, t, TRACK_BLOCKED, REASON_CHILD_MISSING,
                         "publication %lld cannot be returned to: %s; choose another, or release",
                         (long long)target->id, target->error);
@@ -422,7 +441,7 @@ bool plan_return(struct model *m, struct track *t)
     childvec children = {0};
     VEC_FOREACH (&target->child, c)
         copy_child(&children, c);
-    publish(m, t, target->build, &children, &move);
+    publish(m, t, only_broken ? t->last->build : target->build, &children, &move);
     children_done(&children);
     return true;
 }

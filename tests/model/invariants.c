@@ -314,10 +314,8 @@ static bool folder_there(struct sim *s, const struct track *t, const char *commi
 }
 
 /* Tags that somebody moved are to name again what they named: no platform is dropped, though another gates by now. */
-static bool puts_back(const struct model *m, const struct track *t, const struct publication *p)
+static bool puts_back(const struct model *m, const struct publication *p)
 {
-    if (!t->last || !children_equal(&t->last->child, &p->child))
-        return false;
     VEC_FOREACH (&p->tags, pt) {
         const struct tag *tag = (*pt)->index ? tag_find(m, p->repository, (*pt)->tag) : NULL;
         if ((*pt)->index && !(tag && tag->shown && children_equal(&tag->shown->child, &p->child)))
@@ -359,7 +357,7 @@ static void publication_decided(struct sim *s, const struct change *row)
     struct decided *d = xnew(struct decided);
     d->id = p->id;
     bool back =
-        ((t->pinned || t->dormant || t->deleted) && is_return(s->m, t, p)) || puts_back(s->m, t, p);
+        ((t->pinned || t->dormant || t->deleted) && is_return(s->m, t, p)) || puts_back(s->m, p);
     const char *commit = t->current && t->current->commit ? t->current->commit : "";
     for (int i = 0; i < N_PLATFORMS; i++) {
         enum platform platform = (enum platform)i;

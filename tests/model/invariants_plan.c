@@ -310,10 +310,11 @@ static bool puts_back(struct sim *s, const struct track *t, const struct publica
     VEC_FOREACH (&p->tags, it) {
         const struct publication_tag *pt = *it;
         const struct tag *tag = tag_find(s->m, p->repository, pt->tag);
-        if (pt->index && (!tag || !str_eq(tag->track_id, t->id) || !found_moved(s->m, p, pt->tag)))
+        if (pt->index && (!tag || !str_eq(tag->track_id, t->id) || !found_moved(s->m, p, pt->tag) ||
+                          !tag->shown || !children_equal(&tag->shown->child, &p->child)))
             return false;
     }
-    return t->last && children_equal(&t->last->child, &p->child);
+    return true;
 }
 
 /* The tags of other tracks that are held: nobody takes them. */

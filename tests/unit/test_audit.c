@@ -1,6 +1,7 @@
 /* The audit of owned tags: what is said, what is put back, and what stops a repository. */
 #include "daemon/model/objects.h"
 #include "tests/lib/model_commands.h"
+#include "tests/lib/model_steps.h"
 
 #include <errno.h>
 
@@ -299,6 +300,56 @@ static void test_restore_puts_ours_back(void **state)
     world_done(&w);
 }
 
+/* The publication that is under way has moved all tags but `latest`, under which it finds a stranger. */
+static void stop_between_two_tags(struct world *w)
+{
+    struct effect e = world_take(w, EFFECT_PUBLISH);
+    world_begin(w, 1);
+    VEC_FOREACH (&e.tags, t)
+        if (!str_eq(t->tag, "latest"))
+            model_on_publication_tag(w->m, e.publication, t->tag);
+    model_on_publication_failed(w->m, e.publication, PUBLISH_TAGS, PUBLISH_FOREIGN, PLATFORM_COUNT,
+                                "latest names another", 0);
+    world_end(w);
+    effect_done(&e);
+    audit(w, "latest", HAND);
+}
+
+/* Two tags of one track that named different indexes, since a publication ended between them, get back what each named. */
+static void test_each_tag_is_put_back_to_what_it_named(void **state)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    struct farm_image *image = begin(&w);
+    image->enforce = true;
+    strvec_add(&image->tags, "x");
+    start(&w);
+    cleanup_free char *first = xstrdup(tag(&w, "latest")->digest);
+    world_push(&w, SOURCE, "c2", NULL);
+    world_build(&w, "one", "base", "new");
+    world_retain(&w);
+    world_step(&w); /* its index is put */
+    stop_between_two_tags(&w);
+    cleanup_free char *second = xstrdup(tag(&w, "x")->digest);
+    assert_string_not_equal(second, first);
+    world_ask(&w, COMMAND_HOLD, TRACK); /* the build's own publication comes later */
+    world_begin(&w, 1);
+    assert_int_equal(model_on_restore(w.m, REPO, &err), 0);
+    world_end(&w);
+    world_publish(&w);
+    world_wait(&w, 70000);
+    answer(&w, "", "");
+    world_wait(&w, 70000);
+    audit(&w, "x", first);
+    assert_true(world_publish(&w) > 0);
+    assert_string_equal(tag(&w, "latest")->digest, first);
+    assert_string_equal(tag(&w, "x")->digest, second);
+    world_ask(&w, COMMAND_RELEASE, TRACK);
+    world_publish(&w);
+    assert_string_equal(tag(&w, "latest")->digest, second);
+    world_done(&w);
+}
+
 /* What a publication changed meanwhile is not judged by what was seen before. */
 static void test_an_audit_that_a_publication_overtook_is_repeated(void **state)
 {
@@ -441,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_what_the_store_does_not_know_stops_the_repository),
         cmocka_unit_test(test_adopt_takes_it_for_granted),
         cmocka_unit_test(test_restore_puts_ours_back),
+        cmocka_unit_test(test_each_tag_is_put_back_to_what_it_named),
         cmocka_unit_test(test_an_audit_that_a_publication_overtook_is_repeated),
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),
         cmocka_unit_test(test_a_place_that_was_moved_is_brought_about_again),

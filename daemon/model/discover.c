@@ -120,10 +120,19 @@ struct candidate {
     struct version version;
 };
 
+static bool is_tag(const struct ref *r)
+{
+    return str_starts(r->name, "refs/tags/");
+}
+
+/* The newest first. Of equal versions a tag before a branch, as in git: of two that have one short name it has the track. */
 static int candidate_cmp(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
-    return -version_newer(&x->version, &y->version);
+    int order = -version_newer(&x->version, &y->version);
+    if (order == 0)
+        order = is_tag(y->ref) - is_tag(x->ref);
+    return order ? order : strcmp(x->ref->name, y->ref->name);
 }
 
 /* Whether one of the first `i` candidates makes the next one an older one of its series. Those of a series are
@@ -181,11 +190,10 @@ static void discover_image(struct model *m, const struct farm_image *image, stru
     int active_tags = 0;
     for (size_t i = 0; i < found.n; i++) {
         const struct candidate *c = &found.items[i];
-        bool is_tag = str_starts(c->ref->name, "refs/tags/");
-        bool dormant =
-            series_has_newer(image, found.items, i) ||
-            (is_tag && image->history != FARM_HISTORY_ALL && active_tags >= image->history);
-        active_tags += is_tag && !dormant;
+        bool tag = is_tag(c->ref);
+        bool dormant = series_has_newer(image, found.items, i) ||
+                       (tag && image->history != FARM_HISTORY_ALL && active_tags >= image->history);
+        active_tags += tag && !dormant;
         make_tracks(m, &look, c->ref, first && dormant);
     }
     if (first && found.n)
@@ -198,6 +206,44 @@ void track_discover(struct model *m, struct source *s, bool sighted)
     VEC_FOREACH (&m->farm->images, image)
         if (str_eq(image->source, s->url))
             discover_image(m, image, s, sighted);
+}
+
+/* ---- refs that are called alike ---- */
+
+static int text_cmp(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Whether the pattern can match a tag and a branch, and so two refs of one short name. */
+static bool follows_both(const struct farm_image *image)
+{
+    return strchr(image->ref, '*') && !str_starts(image->ref, "refs/tags/") &&
+           !str_starts(image->ref, "refs/heads/");
+}
+
+void track_ignored_refs(const struct model *m, const struct farm_image *image, strvec *texts)
+{
+    struct source *s = NULL;
+    HASH_FIND_STR(m->sources, image->source, s);
+    if (!s || !follows_both(image))
+        return;
+    for (const struct ref *r = s->refs; r; r = r->hh.next) {
+        if (r->deleted || ref_read(image, r->name).verdict != REF_FOLLOWED)
+            continue;
+        const char *variant = image->variants.n ? image->variants.items[0] : NULL;
+        cleanup_free char *id = track_name(image->name, r->name, variant);
+        const struct track *t = track_find(m, id);
+        if (!t || str_eq(t->ref_name, r->name))
+            continue;
+        cleanup_free char *text =
+            xasprintf("%s is not built: %s has that name already, and follows %s%s; rename one of "
+                      "them, or let `ref` match only one",
+                      r->name, id, t->ref_name, t->deleted ? ", which is gone upstream" : "");
+        strvec_add(texts, text);
+    }
+    if (texts->n)
+        qsort(texts->items, texts->n, sizeof(*texts->items), text_cmp);
 }
 
 /* ---- an image whose source is another one ---- */

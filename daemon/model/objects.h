@@ -96,6 +96,9 @@ void track_source_looked_at(struct model *m, const struct source *s);
 bool track_image_unseen(const struct model *m, const struct farm_image *image);
 /* Why there is no first sight of it yet, in words that the caller owns; NULL where there is. */
 char *track_image_awaits(const struct model *m, const struct farm_image *image);
+/* Appends, in their order, a text for each ref that the image follows and that has no track, since another ref of the same short
+ * name (refs/tags/x, refs/heads/x) has it. */
+void track_ignored_refs(const struct model *m, const struct farm_image *image, strvec *texts);
 
 /* ---- sleep.c ---- */
 /* A track is kept in date from now on, for that reason if it was dormant or for a lesser one. */

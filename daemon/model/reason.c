@@ -27,6 +27,7 @@ const char *const reason_names[] = {
     [REASON_OUT_OF_BOUNDS] = "out-of-bounds",
     [REASON_NOT_CONFIGURED] = "not-configured",
     [REASON_REF_DELETED] = "ref-deleted",
+    [REASON_REF_IGNORED] = "ref-ignored",
     [REASON_NOT_OFFERED] = "not-offered",
     [REASON_RETIRED] = "retired",
     [REASON_STALE] = "stale",

@@ -33,6 +33,7 @@ enum reason_code {
     REASON_OUT_OF_BOUNDS, /* its version is outside `versions` */
     REASON_NOT_CONFIGURED,
     REASON_REF_DELETED,
+    REASON_REF_IGNORED, /* another ref of the same short name has the track */
     REASON_NOT_OFFERED, /* upstream has no folder for the platform, or farm.yaml names it no more */
     REASON_STALE,       /* an optional platform is behind for longer than its deadline */
     REASON_CONTEXT_GONE,    /* upstream dropped the folder of a published platform */

@@ -268,6 +268,16 @@ void view_rebuild(struct model *m, json_t *answer)
 
 /* ---- images ---- */
 
+static json_t *warnings(const struct model *m, const struct farm_image *i)
+{
+    cleanup_strvec strvec texts = {0};
+    json_t *list = json_array();
+    track_ignored_refs(m, i, &texts);
+    VEC_FOREACH (&texts, text)
+        json_array_append_new(list, view_reason(REASON_REF_IGNORED, *text));
+    return list;
+}
+
 /* Takes `tracks` over. */
 static json_t *image(const struct model *m, const struct farm_image *i, json_t *tracks)
 {
@@ -276,10 +286,10 @@ static json_t *image(const struct model *m, const struct farm_image *i, json_t *
     for (int p = 0; p < PLATFORM_COUNT; p++)
         if (farm_image_offers(i, (enum platform)p))
             json_array_append_new(platforms, json_string(platform_info((enum platform)p)->name));
-    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o}", "name", i->name, "repository", i->repository,
-                     "kind", i->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile", "source",
-                     i->source, "platforms", platforms, "awaits", view_text(awaits), "tracks",
-                     tracks);
+    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "name", i->name, "repository",
+                     i->repository, "kind", i->kind == FARM_KIND_ROOTFS ? "rootfs" : "dockerfile",
+                     "source", i->source, "platforms", platforms, "awaits", view_text(awaits),
+                     "warnings", warnings(m, i), "tracks", tracks);
 }
 
 json_t *view_images(struct model *m)

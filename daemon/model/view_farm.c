@@ -164,6 +164,16 @@ static void attend_tags(struct model *m, json_t *list)
     }
 }
 
+static void attend_images(const struct model *m, json_t *list)
+{
+    VEC_FOREACH (&m->farm->images, image) {
+        cleanup_strvec strvec texts = {0};
+        track_ignored_refs(m, image, &texts);
+        VEC_FOREACH (&texts, text)
+            attend(list, "image", image->name, reason_names[REASON_REF_IGNORED], *text);
+    }
+}
+
 static json_t *attention(struct model *m)
 {
     json_t *list = json_array();
@@ -197,6 +207,7 @@ static json_t *attention(struct model *m)
             attend(list, "repository", r->name, reason_names[REASON_REGISTRY_AWAY],
                    r->running->error);
     attend_tags(m, list);
+    attend_images(m, list);
     return list;
 }
 

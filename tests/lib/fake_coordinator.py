@@ -52,7 +52,7 @@ class Data:
 
     def _image(self, name, kind, source, tracks):
         return {"name": name, "repository": f"registry.example/osf/{name}", "kind": kind, "source": source, "platforms": P,
-                "optional": [], "awaits": None, "tracks": tracks}
+                "optional": [], "awaits": None, "warnings": [], "tracks": tracks}
 
     def _track(self, image, ref, tags, state, why_state=None, variant=None, version=None, states=None, published=None):
         track = f"{image}@{ref.split('/')[-1]}" + (f":{variant}" if variant else "")

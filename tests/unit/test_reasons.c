@@ -493,6 +493,16 @@ static void a_person_has_it_put_back(struct world *w)
     world_end(w);
 }
 
+static void a_branch_is_called_as_a_tag(struct world *w)
+{
+    static const char *const refs[] = {"refs/heads/one", "refs/tags/one", NULL};
+    struct farm_image *image = app_of(w, "./mk");
+    str_replace(&image->ref, "refs/*");
+    str_replace(&image->tags.items[0], "$ref");
+    start(w);
+    world_see_all(w, APPS, "c1", refs);
+}
+
 /* ---- the table ---- */
 
 /* Where a reason is read. */
@@ -611,6 +621,9 @@ static const struct example {
      "does not enforce"},
     {a_person_has_it_put_back, APP, "", ATTENTION, "restoring",
      "its tags are put back, whatever they name"},
+    {a_branch_is_called_as_a_tag, "app@one", "waiting", ATTENTION, "ref-ignored",
+     "refs/heads/one is not built: app@one has that name already, and follows refs/tags/one; "
+     "rename one of them, or let `ref` match only one"},
 };
 
 /* ---- reading it ---- */

@@ -119,6 +119,57 @@ static void test_a_pattern_that_finds_nothing_yet(void **state)
     world_done(&w);
 }
 
+/* What the first image warns of; "" for nothing. Static. */
+static const char *warned(struct world *w)
+{
+    static char text[512];
+    json_t *view = view_images(w->m), *images = json_object_get(view, "images");
+    json_t *list = json_object_get(json_array_get(images, 0), "warnings");
+    const char *first = json_string_value(json_object_get(json_array_get(list, 0), "text"));
+    snprintf(text, sizeof(text), "%s", first ? first : "");
+    assert_true(json_array_size(list) <= 1);
+    json_decref(view);
+    return text;
+}
+
+/* Of a tag and a branch that one pattern follows and that are called alike the tag has the track if they are seen together,
+ * whichever is listed first; else the one that was there. The other is told of. */
+static void test_two_refs_of_one_short_name(void **state)
+{
+    struct world w;
+    for (int i = 0; i < 2; i++) {
+        str_replace(&begin(&w, "refs/*")->tags.items[0], "$ref");
+        reload(&w);
+        world_see_all(&w, SOURCE, "c1",
+                      i ? REFS(TAG("1"), BRANCH("1")) : REFS(BRANCH("1"), TAG("1")));
+        assert_string_equal(world_text(&w, "tool@v1", "ref", NULL), TAG("1"));
+        assert_string_equal(warned(&w),
+                            "refs/heads/v1 is not built: tool@v1 has that name already, "
+                            "and follows refs/tags/v1; rename one of them, or let "
+                            "`ref` match only one");
+        world_restart(&w);
+        assert_string_equal(world_text(&w, "tool@v1", "ref", NULL), TAG("1"));
+        for (int k = 0; k < 2; k++)
+            world_see_all(&w, SOURCE, "c1", REFS(TAG("1")));
+        assert_string_equal(warned(&w), "");
+        assert_false(world_attention(&w, "ref-ignored"));
+        world_done(&w);
+    }
+    str_replace(&begin(&w, "refs/*")->tags.items[0], "$ref");
+    reload(&w);
+    world_see_all(&w, SOURCE, "c1", REFS(BRANCH("1")));
+    world_see_all(&w, SOURCE, "c1", REFS(BRANCH("1"), TAG("1")));
+    assert_string_equal(world_text(&w, "tool@v1", "ref", NULL), BRANCH("1"));
+    for (int k = 0; k < 2; k++)
+        world_see_all(&w, SOURCE, "c1", REFS(TAG("1")));
+    assert_string_equal(world_track_state(&w, "tool@v1"), "deleted");
+    assert_string_equal(warned(&w), "refs/tags/v1 is not built: tool@v1 has that name already, and "
+                                    "follows refs/heads/v1, which is gone upstream; rename one of "
+                                    "them, or let `ref` match only one");
+    assert_true(world_attention(&w, "ref-ignored"));
+    world_done(&w);
+}
+
 /* ---- bases from outside ---- */
 
 /* Answers the look-ups that are asked for; returns how many there were. */
@@ -174,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_branches_in_place_of_tags_that_are_not_in_date),
         cmocka_unit_test(test_a_new_variant_sleeps_where_the_others_do),
         cmocka_unit_test(test_a_pattern_that_finds_nothing_yet),
+        cmocka_unit_test(test_two_refs_of_one_short_name),
         cmocka_unit_test(test_what_is_named_by_digest_is_looked_up_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

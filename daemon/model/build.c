@@ -154,8 +154,11 @@ static const struct build_job *find_job(const struct build *b, enum platform p)
 bool build_goes_on(const struct model *m, const struct build *b)
 {
     const struct publication *p = b->publication ? publication_find(m, b->publication) : NULL;
+    const struct farm_image *image = b->track->image;
     VEC_FOREACH (&b->jobs, bj) {
         const struct job *j = (*bj)->job;
+        if (image && !str_eq(j->repository, image->repository))
+            return false; /* its image is published to another by now: never of what this pushes */
         if (j->state == JOB_WANTED && (j->retry_due || !schedule_can_run(m, j)) &&
             slot_gates(b->track->slots[(*bj)->platform])) /* `required` may be of before a reload */
             return false;

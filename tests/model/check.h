@@ -21,6 +21,8 @@ void check_step(struct sim *s);
 void check_restarted(struct sim *s);
 /* An effect starts, its turn being committed. */
 void check_effect(struct sim *s, const struct effect *e);
+/* It was decided under the farm.yaml of now. */
+void check_asked_of(struct sim *s, const struct effect *e);
 /* The registry is told to let a tag name something. */
 void check_put(struct sim *s, const struct effect *e, const struct effect_tag *tag);
 /* A lease reached its board. */

@@ -52,6 +52,9 @@
     X(BASES_MOVED_ON, "bases that moved on while others waited")                                   \
     X(RELOADS, "reloads")                                                                          \
     X(SOURCES_CHANGED, "images that come from another source")                                     \
+    X(REGISTRIES_CHANGED, "images that go to another registry")                                    \
+    X(STOOD, "publications that stand for want of their registry")                                 \
+    X(STOOD_UP, "publications that stood and were verified")                                       \
     X(COMMANDS, "commands taken")                                                                  \
     X(REFUSED, "commands refused")                                                                 \
     X(QUARANTINED, "boards quarantined")                                                           \

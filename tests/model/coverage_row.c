@@ -76,6 +76,19 @@ void say_row(struct sim *s, const struct change *old, const struct change *now)
     }
 }
 
+static bool says_it_stands(const struct change *publication)
+{
+    return strstr(row_text(publication, "error"), "is not in farm.yaml any more; it goes on");
+}
+
+static void publication_written(const struct change *old, const struct change *now)
+{
+    if (says_it_stands(now))
+        covered(COVERED_STOOD);
+    if (old && says_it_stands(old))
+        became(old, now, "verified", COVERED_STOOD_UP);
+}
+
 void coverage_row(const struct change *old, const struct change *now)
 {
     if (now->deleted && now->table == TABLE_PUBLICATION)
@@ -96,6 +109,7 @@ void coverage_row(const struct change *old, const struct change *now)
             became(old, now, "failed", COVERED_NOWHERE);
         return;
     case TABLE_PUBLICATION:
+        publication_written(old, now);
         became(old, now, "verified", COVERED_PUBLICATIONS);
         became(old, now, "abandoned", COVERED_ABANDONED);
         return;

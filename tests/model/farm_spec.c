@@ -9,6 +9,11 @@ const char *image_name(unsigned i)
     return names[i];
 }
 
+const char *image_registry(const struct farm_spec *spec, unsigned i)
+{
+    return spec->moved || spec->image[i].elsewhere ? OTHER : REGISTRY;
+}
+
 const char *source_url(unsigned i)
 {
     static const char *const urls[MAX_SOURCES] = {
@@ -70,6 +75,8 @@ static struct image_spec make_image(struct rng *r, unsigned n, unsigned n_source
     i.history = rng_one_in(r, 3) ? FARM_HISTORY_ALL : (int)rng_below(r, 3);
     if (n > 0 && rng_one_in(r, 8))
         i.repository = rng_below(r, n);
+    i.elsewhere = mix2(r->at, 94) % 24 == 0;
+    i.says = mix2(r->at, 95) % 3 == 0;
     make_platforms(&i, r);
     return i;
 }
@@ -83,6 +90,7 @@ struct farm_spec farm_spec_make(uint64_t seed, const struct farm_cut *cut)
     s.n_sources = 1 + rng_below(&r, s.n_images < MAX_SOURCES ? s.n_images : MAX_SOURCES);
     s.cycles = rng_one_in(&r, 6);
     s.freeze = rng_one_in(&r, 40);
+    s.named = mix2(seed, 96) % 3 == 0;
     s.enforce = seed % 3 == 0;
     s.keep = 1 + (int)(seed % 3);
     s.lease_term_ms = rng_one_in(&r, 3) ? 90000 : 600000;
@@ -137,27 +145,30 @@ static struct farm_image build_image(const struct farm_spec *spec, unsigned n)
     static const char *const refs[] = {"refs/heads/master", "refs/heads/v*", "refs/tags/v*"};
     static const char *const bounds[] = {NULL, ">=1.0.1", ">=3.20, <4"};
     const struct image_spec *i = &spec->image[n];
-    struct farm_image f = {.name = xstrdup(image_name(n)),
-                           .repository = xasprintf(REGISTRY "/%s", image_name(i->repository)),
-                           .where = xstrdup("farm.yaml:1"),
-                           .source = xstrdup(source_url(i->source)),
-                           .ref = xstrdup(refs[i->refs]),
-                           .maintain = (enum farm_maintain)i->maintain,
-                           .history = i->history,
-                           .kind = i->rootfs ? FARM_KIND_ROOTFS : FARM_KIND_DOCKERFILE,
-                           .deadline_ms = mix3(spec->seed, n, 93) % 3 ? 24 * 3600000LL : 1800000,
-                           .media_type = i->docker ? FARM_MEDIA_DOCKER : FARM_MEDIA_OCI,
-                           .compression = i->zstd ? FARM_COMPRESSION_ZSTD : FARM_COMPRESSION_GZIP,
-                           .timeout_ms = 3600000,
-                           .emulated = i->emulated,
-                           .hold = i->hold,
-                           .enforce = spec->enforce};
+    struct farm_image f = {
+        .name = xstrdup(image_name(n)),
+        .repository = xasprintf("%s/%s", image_registry(spec, n), image_name(i->repository)),
+        .where = xstrdup("farm.yaml:1"),
+        .source = xstrdup(source_url(i->source)),
+        .ref = xstrdup(refs[i->refs]),
+        .maintain = (enum farm_maintain)i->maintain,
+        .history = i->history,
+        .kind = i->rootfs ? FARM_KIND_ROOTFS : FARM_KIND_DOCKERFILE,
+        .deadline_ms = mix3(spec->seed, n, 93) % 3 ? 24 * 3600000LL : 1800000,
+        .media_type = i->docker ? FARM_MEDIA_DOCKER : FARM_MEDIA_OCI,
+        .compression = i->zstd ? FARM_COMPRESSION_ZSTD : FARM_COMPRESSION_GZIP,
+        .timeout_ms = 3600000,
+        .emulated = i->emulated,
+        .hold = i->hold,
+        .enforce = spec->enforce};
     f.context = xasprintf("%s%s", image_name(n), i->per_arch ? "/$alpine_arch" : "");
     f.dockerfile = i->rootfs ? NULL : xstrdup("Dockerfile");
     f.script = i->rootfs ? xasprintf("./mk %u", i->script) : NULL;
     f.builder = i->builder ? xstrdup(outside_name(0)) : NULL;
     if (!i->rootfs && i->script)
         vec_push(&f.args, (struct farm_pair){xstrdup("N"), xasprintf("%u", i->script)});
+    if (i->says)
+        vec_push(&f.args, (struct farm_pair){xstrdup("REGISTRY"), xstrdup("$registry")});
     if (i->refs != REF_MASTER && i->bounds)
         f.versions = xstrdup(bounds[i->bounds]);
     if (i->variants)
@@ -170,11 +181,28 @@ static struct farm_image build_image(const struct farm_spec *spec, unsigned n)
     return f;
 }
 
+static void add_registry(struct farm *f, const char *prefix)
+{
+    cleanup_free char *host = xstrndup(prefix, strcspn(prefix, "/"));
+    vec_push(&f->registries, (struct farm_registry){.host = steal_ptr(host)});
+}
+
+/* The farm's own is there in any case, as config_load has it. */
+static void add_registries(struct farm *f, const struct farm_spec *spec)
+{
+    add_registry(f, "docker.io");
+    if (spec->named || !spec->moved)
+        add_registry(f, REGISTRY);
+    if (spec->named || spec->moved)
+        add_registry(f, OTHER);
+}
+
 struct farm *farm_spec_build(const struct farm_spec *spec)
 {
     struct farm *f = xnew(struct farm);
-    f->registry = xstrdup(REGISTRY);
-    f->registry_host = xstrdup(REGISTRY_HOST);
+    f->registry = xstrdup(spec->moved ? OTHER : REGISTRY);
+    f->registry_host = xstrndup(f->registry, strcspn(f->registry, "/"));
+    add_registries(f, spec);
     add_platforms(&f->platforms, all_platforms);
     f->freeze = spec->freeze;
     f->keep = spec->keep;
@@ -222,11 +250,32 @@ static const char *edit_history(struct farm_spec *spec, struct image_spec *i, un
     }
 }
 
-/* An image comes from elsewhere. */
-static const char *edit_where(struct farm_spec *spec, struct image_spec *i)
+/* Where an image comes from, and where it goes. */
+static const char *edit_where(struct farm_spec *spec, struct image_spec *i, unsigned how)
 {
-    i->source = (i->source + 1) % spec->n_sources;
-    return "an image's source changes";
+    switch (how % 8) {
+    case 0:
+        spec->moved = !spec->moved;
+        return "the farm's registry changes";
+    case 1:
+    case 2:
+        i->elsewhere = !i->elsewhere;
+        return "an image's registry changes";
+    case 3:
+        spec->named = !spec->named;
+        return "what `registries` names changes";
+    default:
+        i->source = (i->source + 1) % spec->n_sources;
+        return "an image's source changes";
+    }
+}
+
+void farm_spec_leave(struct farm_spec *spec, const char *repository)
+{
+    spec->named = false;
+    spec->moved = str_starts(repository, REGISTRY "/");
+    for (unsigned i = 0; i < MAX_IMAGES; i++)
+        spec->image[i].elsewhere = false;
 }
 
 const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
@@ -277,7 +326,7 @@ const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
     case 12:
         return edit_history(spec, i, b / 16);
     case 13:
-        return edit_where(spec, i);
+        return edit_where(spec, i, b / 16);
     default:
         i->script++;
         return "an image's recipe changes";
@@ -316,10 +365,12 @@ static char *some_base(const struct farm_spec *spec, unsigned image, uint64_t h)
         return xstrdup(outside_name((unsigned)(h / 5 % N_OUTSIDE)));
     unsigned base = (unsigned)(h / 7 % below);
     cleanup_free char *tag = some_tag(&spec->image[base], h / 11);
-    return xasprintf(REGISTRY "/%s:%s", image_name(spec->image[base].repository), tag);
+    bool says = spec->image[image].says && !spec->image[base].elsewhere;
+    return xasprintf("%s/%s:%s", says ? "${REGISTRY}" : image_registry(spec, base),
+                     image_name(spec->image[base].repository), tag);
 }
 
-char *farm_spec_dockerfile(const struct farm_spec *spec, unsigned image, uint64_t version)
+static char *recipe(const struct farm_spec *spec, unsigned image, uint64_t version)
 {
     uint64_t h = mix3(spec->seed, image, 77), now = mix3(spec->seed, image, version);
     /* The bases are the image's, mostly: a version changes them once in eight times. */
@@ -343,6 +394,12 @@ char *farm_spec_dockerfile(const struct farm_spec *spec, unsigned image, uint64_
     default:
         return xasprintf("FROM %s\nRUN make %u\n", first, (unsigned)(now % 3));
     }
+}
+
+char *farm_spec_dockerfile(const struct farm_spec *spec, unsigned image, uint64_t version)
+{
+    cleanup_free char *text = recipe(spec, image, version);
+    return xconcat(spec->image[image].says ? "ARG REGISTRY\n" : "", text, NULL);
 }
 
 unsigned image_of_path(const char *path)

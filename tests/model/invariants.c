@@ -328,7 +328,9 @@ static bool puts_back(const struct model *m, const struct publication *p)
 static bool required(struct sim *s, const struct track *t, const char *commit, enum platform p)
 {
     const struct slot *slot = t->slots[p];
-    bool had = t->last && publication_child(t->last, p);
+    /* what it has published to another repository counts for nothing in this one */
+    bool had = t->last && str_eq(t->last->repository, t->image->repository) &&
+               publication_child(t->last, p);
     if (slot && slot->retired)
         return false;
     if (!platformvec_has(&t->image->platforms, p)) /* what farm.yaml names no more is not dropped */
@@ -405,6 +407,20 @@ void check_effect(struct sim *s, const struct effect *e)
         inv05_effects_are_committed(s, e);
     if (e->kind == EFFECT_RETAIN)
         inv05_places_are_committed(s, e);
+}
+
+/* Of a registry that farm.yaml does not name nothing is asked, with whatever access it would have by default. */
+static void inv05_named_registries_are_asked(struct sim *s, const struct effect *e)
+{
+    if (!sim_names_registry(s, e->repository))
+        sim_fail(s, __func__, "%s is asked for something, and farm.yaml does not name its registry",
+                 e->repository);
+}
+
+void check_asked_of(struct sim *s, const struct effect *e)
+{
+    if (e->kind == EFFECT_PUBLISH || e->kind == EFFECT_RETAIN || e->kind == EFFECT_AUDIT)
+        inv05_named_registries_are_asked(s, e);
 }
 
 void check_granted(struct sim *s, const char *lease, int64_t epoch, const char *secret)

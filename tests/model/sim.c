@@ -39,6 +39,8 @@ static void start_effects(struct sim *s, struct batch *b)
 {
     VEC_FOREACH (&b->turn.effects, e) {
         check_effect(s, e);
+        if (b->reloads == s->reloads)
+            check_asked_of(s, e);
         effect_start(s, e);
     }
 }
@@ -106,6 +108,8 @@ struct model *sim_turn(struct sim *s)
     covered(COVERED_TURNS);
     if (s->busy)
         covered(COVERED_BATCHED);
+    if (!s->gathering.rows.n && !s->gathering.turn.effects.n)
+        s->gathering.reloads = s->reloads;
     model_turn_begin(s->m, &s->gathering.turn, sim_mono(s), s->wall + s->wall_skew);
     return s->m;
 }
@@ -267,7 +271,21 @@ static void cover_reload(const struct farm *old, const struct farm *now)
         const struct farm_image *was = farm_image(old, image->name);
         if (was && !str_eq(was->source, image->source))
             covered(COVERED_SOURCES_CHANGED);
+        if (was && !str_eq(was->repository, image->repository))
+            covered(COVERED_REGISTRIES_CHANGED);
     }
+}
+
+bool sim_names_registry(const struct sim *s, const char *repository)
+{
+    size_t n = strcspn(repository, "/");
+    VEC_FOREACH (&s->farm->registries, registry)
+        if (strlen(registry->host) == n && strncmp(registry->host, repository, n) == 0)
+            return true;
+    VEC_FOREACH (&s->farm->images, image)
+        if (strncmp(image->repository, repository, n + 1) == 0)
+            return true;
+    return false;
 }
 
 void sim_reload(struct sim *s)
@@ -275,6 +293,7 @@ void sim_reload(struct sim *s)
     struct farm *old = s->farm;
     s->farm = farm_spec_build(&s->spec);
     cover_reload(old, s->farm);
+    s->reloads++;
     model_on_config(sim_turn(s), s->farm);
     farm_free(old);
 }

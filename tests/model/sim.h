@@ -16,6 +16,7 @@
 struct batch {
     struct turn turn;
     row_versions rows;
+    unsigned reloads; /* so many of them before it */
 };
 
 /* An effect on its way: a look, a step of a publication. */
@@ -99,6 +100,7 @@ struct sim {
     unsigned commit_slow; /* so many passes end before a commit does */
     int64_t stall_began, stalled_ms;
     uint64_t last_token;
+    unsigned reloads;
     unsigned random;
     struct store_sim store;
 
@@ -138,6 +140,8 @@ void sim_advance(struct sim *s, int64_t ms);
 int64_t sim_mono(struct sim *s);
 /* A reload. */
 void sim_reload(struct sim *s);
+/* Whether farm.yaml names the registry of a repository: of one that it does not nothing is asked. */
+bool sim_names_registry(const struct sim *s, const char *repository);
 /* Makes a model of what the store holds, not started. */
 struct model *sim_load(struct sim *s, bool latest);
 

@@ -329,15 +329,6 @@ static void full(struct sim *s, const struct step *st)
     sim_say(s, "the store %s", s->stalled ? "has no room" : "has room again");
 }
 
-static void reload(struct sim *s, const struct step *st)
-{
-    sim_say(s, "farm.yaml: %s: %s", image_name(st->a % s->spec.n_images),
-            farm_spec_edit(&s->spec, st->a, st->b));
-    if (s->stalled && s->busy)
-        return; /* taken up with the next one */
-    sim_reload(s);
-}
-
 static void command(struct sim *s, const struct step *st)
 {
     if (s->stalled && s->busy)
@@ -413,6 +404,58 @@ static void goes_on(struct sim *s, const struct step *st)
     source_list(s, i, 0);
     for (unsigned n = 1 + st->b % 4; n > 0; n--)
         go_on_so_far(s, st->c % 3 != 0);
+}
+
+/* ---- another farm.yaml ---- */
+
+static const struct publication *in_its_tags(const struct sim *s)
+{
+    for (const struct publication *p = s->m->publications; p; p = p->hh.next)
+        if (p->state == PUBLICATION_TAGS)
+            return p;
+    return NULL;
+}
+
+/* All that is under way is carried out, but for tags. */
+static void all_but_tags(struct sim *s)
+{
+    for (size_t i = 0, n = 0; i < s->ops.n && n < 200; n++) {
+        const struct effect *e = &s->ops.items[i].effect;
+        if (e->kind == EFFECT_PUBLISH && e->step == PUBLISH_VERIFY) {
+            i++;
+            continue;
+        }
+        op_run(s, i, OP_DONE);
+        sim_pass(s);
+    }
+}
+
+/* A publication that moves its tags, if one comes so far. */
+static const struct publication *comes_to_its_tags(struct sim *s)
+{
+    const struct publication *p = in_its_tags(s);
+    for (unsigned n = 0; !p && n < 6 && !(s->stalled && s->busy); n++) {
+        finish_jobs(s);
+        sim_advance(s, 1000);
+        all_but_tags(s);
+        p = in_its_tags(s);
+    }
+    return p;
+}
+
+static void reload(struct sim *s, const struct step *st)
+{
+    const struct publication *p = st->c % 8 ? NULL : comes_to_its_tags(s);
+    if (p) {
+        sim_say(s, "farm.yaml: the registry of %s leaves it", p->repository);
+        farm_spec_leave(&s->spec, p->repository);
+    } else {
+        sim_say(s, "farm.yaml: %s: %s", image_name(st->a % s->spec.n_images),
+                farm_spec_edit(&s->spec, st->a, st->b));
+    }
+    if (s->stalled && s->busy)
+        return; /* taken up with the next one */
+    sim_reload(s);
 }
 
 /* ---- a base that moves on while what is built on it waits ---- */

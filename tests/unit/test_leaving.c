@@ -166,6 +166,29 @@ static bool asks_of(struct world *w, const char *host)
     return false;
 }
 
+/* Superseded twice a build may finish, but not one whose output is in the registry that the image has left. */
+static void test_what_may_finish_for_another_registry_is_superseded(void **state)
+{
+    struct world w;
+    begin(&w);
+    world_start(&w);
+    world_board(&w, "one");
+    world_push(&w, SOURCE, "c1", NULL);
+    world_push(&w, SOURCE, "c2", NULL);
+    world_push(&w, SOURCE, "c3", NULL);
+    int64_t third = track_find(w.m, TRACK)->build;
+    world_push(&w, SOURCE, "c4", NULL);
+    assert_int_equal(track_find(w.m, TRACK)->build, third);
+    move_registry(&w, "new.test");
+    world_reload(&w);
+    assert_int_not_equal(track_find(w.m, TRACK)->build, third);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    world_is(&w, TRACK, "published", "published");
+    assert_string_not_equal(world_tag_digest(&w, MOVED, "latest"), "");
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), "");
+    world_done(&w);
+}
+
 /* It stands: whatever registry has that name by default is asked for nothing. */
 static void test_a_registry_that_leaves_after_the_first_tag(void **state)
 {
@@ -336,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_a_registry_that_leaves_before_the_first_tag),
         cmocka_unit_test(test_an_image_that_leaves_after_the_first_tag),
         cmocka_unit_test(test_a_registry_that_leaves_after_the_first_tag),
+        cmocka_unit_test(test_what_may_finish_for_another_registry_is_superseded),
         cmocka_unit_test(test_places_of_a_registry_that_leaves),
         cmocka_unit_test(test_nobody_owns_what_they_published_elsewhere),
         cmocka_unit_test(test_a_start_heeds_a_hold_of_farm_yaml),

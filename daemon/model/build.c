@@ -309,6 +309,12 @@ bool build_may_finish(const struct model *m, const struct track *t)
            same_platforms(t->current, t) && build_goes_on(m, t->current);
 }
 
+bool build_stays_cancelled(const struct track *t)
+{
+    const struct build *b = t->current;
+    return b && b->state == BUILD_CANCELLED && matches(b, t) && !t->asked;
+}
+
 void build_sync(struct model *m, struct track *t)
 {
     struct build *old = t->current;

@@ -218,6 +218,9 @@ bool build_past_first_tag(const struct model *m, const struct build *b);
 /* Design rule 6: superseded twice in a row, the latest build may finish and publish though inputs are newer. Not if it cannot
  * now, and perhaps never will, or has other platforms than are wanted now: its index could lack a required one. */
 bool build_may_finish(const struct model *m, const struct track *t);
+/* A person cancelled the latest build, and nothing is wanted since but what that was to bring: it is not built again, though a
+ * job of it ended when all others who wanted it had stopped. */
+bool build_stays_cancelled(const struct track *t);
 /* The build is not what is wanted any more: ends it as superseded, for that reason; as published where it is past its
  * first tag. */
 void build_give_up(struct model *m, struct build *b, enum reason_code code, const char *text);

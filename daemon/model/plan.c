@@ -401,7 +401,7 @@ static void decide(struct model *m, struct track *t)
     bool can = ready(m, t);
     if (!can && t->state == TRACK_WAITING)
         return; /* what it is built on is being found out: a wait goes on */
-    bool needs = can && needs_work(t) && !build_may_finish(m, t);
+    bool needs = can && needs_work(t) && !build_may_finish(m, t) && !build_stays_cancelled(t);
     if (wait_for_ancestor(m, t, needs) || !can)
         return;
     build_sync(m, t);

@@ -347,6 +347,32 @@ static void test_what_is_cancelled_stays_so_though_others_build_it(void **state)
     world_done(&w);
 }
 
+/* What it wanted is nobody's any more, and a base is under way: it waits for nothing. */
+static void test_what_is_cancelled_waits_for_no_base(void **state)
+{
+    static const char *const both[] = {"refs/heads/a", "refs/heads/b", NULL};
+    static const char *const one[] = {"refs/heads/a", NULL};
+    struct world w;
+    world_base(&w);
+    struct farm_image *app = world_image(&w, "app", APPS, "refs/heads/*", NULL);
+    str_replace(&app->tags.items[0], "$branch");
+    world_go(&w);
+    world_publish_base(&w, "b1");
+    world_see_all(&w, APPS, "a1", both);
+    world_inspect(&w, ON);
+    world_see(&w, BASES, WORLD_MASTER, "b2"); /* its files are being read */
+    assert_int_equal(cancel_latest(&w, "app@a"), 0);
+    for (int i = 0; i < 2; i++)
+        world_see_all(&w, APPS, "a1", one);
+    world_is(&w, "app@b", "deleted", "ref-deleted");
+    world_is(&w, "app@a", "cancelled", "cancelled");
+    world_reload(&w);
+    world_is(&w, "app@a", "cancelled", "cancelled");
+    world_restart(&w);
+    world_is(&w, "app@a", "cancelled", "cancelled");
+    world_done(&w);
+}
+
 /* The files that are to be read next are none to build of. */
 static void refuse_files(struct world *w)
 {
@@ -609,6 +635,7 @@ int main(void)
         cmocka_unit_test(test_an_optional_success_after_it_follows_in_the_next_generation),
         cmocka_unit_test(test_cancelling_while_it_waits_for_a_base),
         cmocka_unit_test(test_what_is_cancelled_stays_so_though_others_build_it),
+        cmocka_unit_test(test_what_is_cancelled_waits_for_no_base),
         cmocka_unit_test(test_a_retry_of_one_tries_the_job_for_the_other),
         cmocka_unit_test(test_a_base_that_something_is_in_the_way_of_is_not_waited_for),
         cmocka_unit_test(test_lost_boards_count_whatever_fails_between),

@@ -68,6 +68,10 @@
     X(SEEN_STALE, "children that count as stale")                                                  \
     X(SEEN_STAYS, "tags that stay with a held track")                                              \
     X(SEEN_CONFLICT, "tracks in conflict")                                                         \
+    X(SEEN_PART_CONFLICT, "tags of one platform that another claims by name")                      \
+    X(SEEN_PART_TAKEN, "tags of one platform that another has by name")                            \
+    X(SEEN_PART_BLOCKED, "tracks two tags of which collide in this way")                           \
+    X(SEEN_PART_BASE, "tracks built on a tag of one platform")                                     \
     X(SEEN_CYCLE, "tracks in a cycle")                                                             \
     X(SEEN_BASE_MISSING, "tracks blocked by a base")                                               \
     X(SEEN_CONTEXT_GONE, "tracks whose folder went")                                               \

@@ -23,9 +23,11 @@ const char *source_url(unsigned i)
 
 const char *ref_name(unsigned i)
 {
-    static const char *const names[] = {
-        "refs/heads/master", "refs/heads/v3.19", "refs/heads/v3.20",      "refs/tags/v1.0.0",
-        "refs/tags/v1.0.1",  "refs/tags/v1.1.0", "refs/tags/v2.0.0-rc.1", NULL};
+    static const char *const names[] = {"refs/heads/master",      "refs/heads/v3.19",
+                                        "refs/heads/v3.20",       "refs/tags/v1.0.0",
+                                        "refs/tags/v1.0.1",       "refs/tags/v1.1.0",
+                                        "refs/tags/v2.0.0-rc.1",  "refs/heads/v3.20-arm64",
+                                        "refs/tags/v1.0.1-amd64", NULL};
     return names[i];
 }
 
@@ -70,6 +72,8 @@ static struct image_spec make_image(struct rng *r, unsigned n, unsigned n_source
     i.zstd = !i.docker && rng_one_in(r, 8);
     i.builder = i.rootfs && rng_one_in(r, 4);
     i.tags = rng_below(r, 4);
+    if (mix2(r->at, 97) % 12 == 0)
+        i.tags = TAGS_OF_PLATFORMS;
     i.bounds = rng_one_in(r, 4) ? 1 + rng_below(r, 2) : 0;
     i.maintain = rng_one_in(r, 4) ? 1 + rng_below(r, 2) : 0;
     i.history = rng_one_in(r, 3) ? FARM_HISTORY_ALL : (int)rng_below(r, 3);
@@ -116,12 +120,14 @@ struct farm_spec farm_spec_make(uint64_t seed, const struct farm_cut *cut)
 
 static void add_tags(struct farm_image *f, const struct image_spec *i)
 {
-    static const char *const lists[4][4] = {{"$version", "latest"},
-                                            {"$version", "$major.$minor", "latest"},
-                                            {"$version", "$major"},
-                                            {"$branch"}};
-    static const char *const fixed[4][4] = {
-        {"latest"}, {"latest", "1"}, {"1"}, {"stable", "latest"}};
+    static const char *const lists[TAG_LISTS][4] = {
+        {"$version", "latest"},
+        {"$version", "$major.$minor", "latest"},
+        {"$version", "$major"},
+        {"$branch"},
+        {"$version", "$major.$minor-arm64", "latest-arm", "3.20-amd64"}};
+    static const char *const fixed[TAG_LISTS][4] = {
+        {"latest"}, {"latest", "1"}, {"1"}, {"stable", "latest"}, {"latest-arm64", "1"}};
     unsigned list = i->tags == 3 && i->refs == REF_TAGS ? 0 : i->tags;
     const char *const *tags = i->refs == REF_MASTER ? fixed[list] : lists[list];
     for (unsigned k = 0; k < 4 && tags[k]; k++)
@@ -308,7 +314,7 @@ const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
         spec->freeze = !spec->freeze;
         return spec->freeze ? "the farm is frozen" : "the farm is not frozen";
     case 7:
-        i->tags = (i->tags + 1) % 4;
+        i->tags = (i->tags + 1) % TAG_LISTS;
         return "an image's tags change";
     case 8:
         i->per_arch = !i->per_arch;
@@ -338,21 +344,29 @@ const char *farm_spec_edit(struct farm_spec *spec, unsigned a, unsigned b)
 /* A tag that the image may have; now and then one that it has not. */
 static char *some_tag(const struct image_spec *i, uint64_t h)
 {
-    static const char *const fixed[4][2] = {
-        {"latest", "latest"}, {"latest", "1"}, {"1", "1"}, {"stable", "latest"}};
-    static const char *const heads[4][3] = {{"3.20", "3.19", "latest"},
-                                            {"3.20", "latest", "3.19"},
-                                            {"3.20", "3", "3.19"},
-                                            {"v3.20", "v3.19", "v3.20"}};
-    static const char *const tags[4][3] = {{"1.0.1", "1.1.0", "latest"},
-                                           {"1.0.1", "1.0", "latest"},
-                                           {"1.0.0", "1", "1.1.0"},
-                                           {"1.0.1", "1.1.0", "latest"}};
+    static const char *const fixed[TAG_LISTS][2] = {{"latest", "latest"},
+                                                    {"latest", "1"},
+                                                    {"1", "1"},
+                                                    {"stable", "latest"},
+                                                    {"latest-arm64", "1"}};
+    static const char *const heads[TAG_LISTS][3] = {{"3.20", "3.19", "latest"},
+                                                    {"3.20", "latest", "3.19"},
+                                                    {"3.20", "3", "3.19"},
+                                                    {"v3.20", "v3.19", "v3.20"},
+                                                    {"3.20", "3.19-arm64", "latest-arm"}};
+    static const char *const tags[TAG_LISTS][3] = {{"1.0.1", "1.1.0", "latest"},
+                                                   {"1.0.1", "1.0", "latest"},
+                                                   {"1.0.0", "1", "1.1.0"},
+                                                   {"1.0.1", "1.1.0", "latest"},
+                                                   {"1.0.1", "1.0-arm64", "latest-arm"}};
     const char *tag = i->refs == REF_MASTER     ? fixed[i->tags][h % 2]
                       : i->refs == REF_BRANCHES ? heads[i->tags][h % 3]
                                                 : tags[i->tags][h % 3];
     if (h % 16 == 9)
         tag = "nowhere";
+    if (h % 16 == 10 && !i->variants) /* as it is put for one platform */
+        return xasprintf("%s-%s", tag,
+                         platform_info((enum platform)(h / 16 % N_PLATFORMS))->suffix);
     if (i->variants)
         return xasprintf("%s-%s", tag, i->variants > 1 && h % 3 == 0 ? "full" : "slim");
     return xstrdup(tag);

@@ -5,13 +5,15 @@
 #include "daemon/model/farm.h"
 #include "tests/model/random.h"
 
-#define MAX_IMAGES  6
-#define MAX_BOARDS  3
-#define MAX_SOURCES 3
-#define N_PLATFORMS 3 /* amd64, arm64, arm/v7: the first of enum platform */
-#define N_OUTSIDE   4
-#define REGISTRY    "r.test/osf" /* of the farm, till it moves */
-#define OTHER       "s.test/osf"
+#define MAX_IMAGES        6
+#define MAX_BOARDS        3
+#define MAX_SOURCES       3
+#define N_PLATFORMS       3 /* amd64, arm64, arm/v7: the first of enum platform */
+#define N_OUTSIDE         4
+#define TAG_LISTS         5 /* of templates */
+#define TAGS_OF_PLATFORMS 4 /* the one with names that another tag has for one platform */
+#define REGISTRY          "r.test/osf" /* of the farm, till it moves */
+#define OTHER             "s.test/osf"
 
 enum ref_kind { REF_MASTER, REF_BRANCHES, REF_TAGS, REF_KINDS };
 

@@ -210,6 +210,24 @@ void inv11_every_track_says(struct sim *s)
     }
 }
 
+/* Tags of single platforms, and others of their names. */
+static void cover_parts(const struct track *t)
+{
+    if (t->state == TRACK_BLOCKED && t->tag_error && strstr(t->tag_error, " alone; "))
+        covered(COVERED_SEEN_PART_BLOCKED);
+    VEC_FOREACH (&t->claims, it) {
+        const struct tag_node *n = *it;
+        if (n->whole && n->whole->current && t->conflict && str_starts(t->conflict, n->name))
+            covered(COVERED_SEEN_PART_CONFLICT);
+        VEC_FOREACH (&n->parts, part)
+            if (t->conflict && str_starts(t->conflict, (*part)->name) && n->current)
+                covered(COVERED_SEEN_PART_TAKEN);
+    }
+    VEC_FOREACH (&t->bases, n)
+        if ((*n)->whole && (*n)->whole->claimants.n && t->last)
+            covered(COVERED_SEEN_PART_BASE);
+}
+
 static void cover_tracks(const struct model *m)
 {
     static const struct {
@@ -226,6 +244,7 @@ static void cover_tracks(const struct model *m)
         for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++)
             if (t->reason.code == codes[i].code)
                 covered(codes[i].what);
+        cover_parts(t);
         if (t->image && !t->ref && t->reason.code == REASON_INSPECTING)
             covered(COVERED_SEEN_AWAITED);
         if (t->image && !t->ref && t->reason.code == REASON_REF_DELETED)

@@ -13,15 +13,16 @@ static unsigned some_source(struct sim *s, unsigned a)
 static void push(struct sim *s, const struct step *st)
 {
     unsigned i = some_source(s, st->a);
-    sim_say(s, "%s: a push to %s", source_url(i), ref_name(st->b % MAX_REFS));
-    upstream_push(&s->source[i].up, st->b, mix(st->c));
+    struct upstream_sim *up = &s->source[i].up;
+    sim_say(s, "%s: a push to %s", source_url(i), ref_name(st->b % up->n_refs));
+    upstream_push(up, st->b, mix(st->c));
 }
 
 static void rewrite(struct sim *s, const struct step *st)
 {
     unsigned i = some_source(s, st->a);
     struct upstream_sim *up = &s->source[i].up;
-    const char *ref = ref_name(st->b % MAX_REFS);
+    const char *ref = ref_name(st->b % up->n_refs);
     switch (st->c % 5) {
     case 0:
         covered(COVERED_FORCED);

@@ -18,10 +18,11 @@ static void keep_past(struct upstream_sim *u)
 
 void upstream_init(struct upstream_sim *u, uint64_t seed)
 {
-    *u = (struct upstream_sim){.seed = seed};
+    *u =
+        (struct upstream_sim){.seed = seed, .n_refs = mix2(seed, 98) % 6 ? MAX_REFS - 2 : MAX_REFS};
     int root = add_commit(u, -1, mix(seed) | 1);
     for (unsigned i = 0; i < MAX_REFS; i++)
-        u->refs.at[i] = i == 0 || mix2(seed, i) % 3 ? root : -1;
+        u->refs.at[i] = i == 0 || (i < u->n_refs && mix2(seed, i) % 3) ? root : -1;
     keep_past(u);
 }
 
@@ -34,12 +35,12 @@ void upstream_done(struct upstream_sim *u)
 static void set(struct upstream_sim *u, unsigned ref, int commit)
 {
     keep_past(u);
-    u->refs.at[ref % MAX_REFS] = commit;
+    u->refs.at[ref % u->n_refs] = commit;
 }
 
 void upstream_push(struct upstream_sim *u, unsigned ref, uint64_t random)
 {
-    int on = u->refs.at[ref % MAX_REFS];
+    int on = u->refs.at[ref % u->n_refs];
     if (on < 0)
         on = u->refs.at[0];
     set(u, ref, add_commit(u, on, random));
@@ -47,14 +48,14 @@ void upstream_push(struct upstream_sim *u, unsigned ref, uint64_t random)
 
 void upstream_force(struct upstream_sim *u, unsigned ref, uint64_t random)
 {
-    int on = u->refs.at[ref % MAX_REFS];
+    int on = u->refs.at[ref % u->n_refs];
     int parent = on >= 0 ? u->commits.items[on].parent : -1;
     set(u, ref, add_commit(u, random % 4 ? parent : -1, random));
 }
 
 void upstream_revert(struct upstream_sim *u, unsigned ref, uint64_t random)
 {
-    int on = u->refs.at[ref % MAX_REFS];
+    int on = u->refs.at[ref % u->n_refs];
     uint64_t old = u->commits.items[random % u->commits.n].content;
     set(u, ref, add_commit(u, on, old | 1));
 }

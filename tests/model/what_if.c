@@ -394,8 +394,9 @@ static void done_and_compared(struct sim *s, const char *what, json_t *answer, j
 
 static void push_comes(struct sim *s, struct rng *r)
 {
-    unsigned i = rng_below(r, s->spec.n_sources), ref = rng_below(r, MAX_REFS);
+    unsigned i = rng_below(r, s->spec.n_sources);
     struct upstream_sim *up = &s->source[i].up;
+    unsigned ref = rng_below(r, up->n_refs);
     upstream_push(up, ref, rng_next(r));
     struct what_if_question q = {.kind = WHAT_IF_PUSH,
                                  .source = source_url(i),

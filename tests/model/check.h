@@ -52,3 +52,5 @@ uint64_t check_rows_written(const struct sim *s);
 void check_rest(struct sim *s);
 /* 11: whether something is still said to be away, `ms` of the clock after all is there again: not for long. */
 bool inv11_away_ends(struct sim *s, int64_t ms);
+/* Whether the track waits for a source which had refs and has none: nothing is believed until it has some. */
+bool waits_for_refs(const struct track *t);

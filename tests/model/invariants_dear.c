@@ -133,12 +133,24 @@ static bool a_board_takes_nothing(const struct model *m)
     return false;
 }
 
+static bool not_believed(const char *error)
+{
+    return error && strstr(error, "no refs");
+}
+
+bool waits_for_refs(const struct track *t)
+{
+    return t->state == TRACK_WAITING && t->reason.code == REASON_SOURCE_AWAY &&
+           not_believed(t->reason.text);
+}
+
 static bool at_rest(const struct model *m, const struct track *t)
 {
     switch (t->state) {
     case TRACK_UNKNOWN:
         return !t->image;
     case TRACK_WAITING:
+        return waits_for_refs(t);
     case TRACK_PUBLISHING:
         return false;
     case TRACK_BUILDING:
@@ -151,7 +163,8 @@ static bool at_rest(const struct model *m, const struct track *t)
 
 static bool says_away(const struct reason *r)
 {
-    return r->code == REASON_REGISTRY_AWAY || r->code == REASON_SOURCE_AWAY;
+    return r->code == REASON_REGISTRY_AWAY ||
+           (r->code == REASON_SOURCE_AWAY && !not_believed(r->text));
 }
 
 static const char *track_that_says_away(const struct model *m)
@@ -171,8 +184,7 @@ static const char *said_to_be_away(const struct sim *s)
 {
     const struct model *m = s->m;
     for (const struct source *o = m->sources; o; o = o->hh.next)
-        if (o->error &&
-            !strstr(o->error, "no refs")) /* where there were some: nothing is believed */
+        if (o->error && !not_believed(o->error))
             return o->error;
     for (const struct base *b = m->bases; b; b = b->hh.next)
         if (b->error && !b->gone && b->dependents.n)

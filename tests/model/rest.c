@@ -85,7 +85,7 @@ static bool something_waits(const struct sim *s)
     for (const struct attempt *a = s->m->attempts; a; a = a->hh.next)
         return true;
     for (const struct track *t = s->m->tracks; t; t = t->hh.next)
-        if (t->state == TRACK_WAITING || t->state == TRACK_PUBLISHING ||
+        if ((t->state == TRACK_WAITING && !waits_for_refs(t)) || t->state == TRACK_PUBLISHING ||
             (t->state == TRACK_BUILDING && t->reason.code == REASON_RUNNING))
             return true;
     return false;
@@ -107,7 +107,8 @@ bool settle(struct sim *s)
 static const struct track *restless(const struct sim *s)
 {
     for (const struct track *t = s->m->tracks; t; t = t->hh.next)
-        if (t->state == TRACK_WAITING || t->state == TRACK_PUBLISHING || t->state == TRACK_BUILDING)
+        if ((t->state == TRACK_WAITING && !waits_for_refs(t)) || t->state == TRACK_PUBLISHING ||
+            t->state == TRACK_BUILDING)
             return t;
     return NULL;
 }

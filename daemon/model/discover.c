@@ -170,6 +170,28 @@ static void note_sight(struct model *m, const struct farm_image *image)
     model_set_setting(m, key, sight);
 }
 
+static int64_t sightings(const struct model *m, const struct farm_image *image)
+{
+    struct source *s = NULL;
+    HASH_FIND_STR(m->sources, image->source, s);
+    return s ? s->sighting : 0;
+}
+
+/* How often the source was looked at for what the image has with its present pattern and bounds; -1: it is not known. */
+static int64_t looks(const struct model *m, const struct farm_image *image)
+{
+    cleanup_free char *key = xconcat("awaited/", image->name, NULL);
+    const char *value = model_setting(m, key);
+    return value ? sightings(m, image) - strtoll(value, NULL, 10) : -1;
+}
+
+/* How many of the tags that are found are kept in date. A tag that an earlier look did not find is new, though none was
+ * found then: the newest is built, whatever `history` says of what was there before. */
+static int kept_tags(const struct model *m, const struct farm_image *image)
+{
+    return image->history == 0 && looks(m, image) > 1 ? 1 : image->history;
+}
+
 static void discover_image(struct model *m, const struct farm_image *image, struct source *s,
                            bool sighted)
 {
@@ -187,12 +209,12 @@ static void discover_image(struct model *m, const struct farm_image *image, stru
     if (found.n)
         qsort(found.items, found.n, sizeof(*found.items), candidate_cmp);
     struct look look = {.image = image, .source = s, .first = first};
-    int active_tags = 0;
+    int active_tags = 0, history = kept_tags(m, image);
     for (size_t i = 0; i < found.n; i++) {
         const struct candidate *c = &found.items[i];
         bool tag = is_tag(c->ref);
         bool dormant = series_has_newer(image, found.items, i) ||
-                       (tag && image->history != FARM_HISTORY_ALL && active_tags >= image->history);
+                       (tag && history != FARM_HISTORY_ALL && active_tags >= history);
         active_tags += tag && !dormant;
         make_tracks(m, &look, c->ref, first && dormant);
     }
@@ -259,13 +281,6 @@ static int64_t sightings_before(const struct model *m, const struct farm_image *
     return url ? strtoll(value, NULL, 10) : -1;
 }
 
-static int64_t sightings(const struct model *m, const struct farm_image *image)
-{
-    struct source *s = NULL;
-    HASH_FIND_STR(m->sources, image->source, s);
-    return s ? s->sighting : 0;
-}
-
 /* From when on a look at its source shows what an image has with its present pattern and bounds. */
 static void note_awaited(struct model *m, const struct farm_image *image)
 {
@@ -278,14 +293,6 @@ static void note_awaited(struct model *m, const struct farm_image *image)
         return;
     cleanup_free char *now = xasprintf("%lld %s", (long long)sightings(m, image), sight);
     model_set_setting(m, key, now);
-}
-
-/* How often the source was looked at for what the image has with its present pattern and bounds; -1: it is not known. */
-static int64_t looks(const struct model *m, const struct farm_image *image)
-{
-    cleanup_free char *key = xconcat("awaited/", image->name, NULL);
-    const char *value = model_setting(m, key);
-    return value ? sightings(m, image) - strtoll(value, NULL, 10) : -1;
 }
 
 static bool is_awaited(const struct model *m, const struct farm_image *image)

@@ -119,6 +119,48 @@ static void test_a_pattern_that_finds_nothing_yet(void **state)
     world_done(&w);
 }
 
+/* A repository without tags gets its first ones: they are new, also where nothing old is to be built. */
+static void test_the_first_tag_ever_is_new(void **state)
+{
+    struct world w;
+    begin(&w, "refs/tags/v*")->history = 0;
+    for (int i = 0; i < 2; i++)
+        world_see_all(&w, SOURCE, "c1", REFS(NULL));
+    world_restart(&w);
+    world_see_all(&w, SOURCE, "c1", REFS(TAG("1.0.0")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(world_track_state(&w, "tool@v1.0.0"), "published");
+    world_done(&w);
+    /* of many, imported from elsewhere perhaps, the newest */
+    begin(&w, "refs/tags/v*")->history = 0;
+    world_see_all(&w, SOURCE, "c1", REFS(NULL));
+    world_see_all(&w, SOURCE, "c1", REFS(TAG("1.0.0"), TAG("1.2.0"), TAG("1.1.0")));
+    assert_int_equal(world_settle(&w, NULL), 1);
+    assert_string_equal(world_track_state(&w, "tool@v1.2.0"), "published");
+    assert_string_equal(world_track_state(&w, "tool@v1.1.0"), "dormant");
+    world_done(&w);
+}
+
+/* What the first look finds is old, as is what the first look for another pattern or other bounds finds. */
+static void test_nothing_old_is_built_where_history_is_0(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w, "refs/tags/v*");
+    image->history = 0;
+    str_replace(&image->versions, "<1");
+    reload(&w);
+    for (int i = 0; i < 3; i++)
+        world_see_all(&w, SOURCE, "c1", REFS(TAG("1.0.0")));
+    str_replace(&image->versions, "<2");
+    reload(&w);
+    world_see_all(&w, SOURCE, "c1", REFS(TAG("1.0.0")));
+    assert_int_equal(world_settle(&w, NULL), 0);
+    assert_string_equal(world_track_state(&w, "tool@v1.0.0"), "dormant");
+    world_see_all(&w, SOURCE, "c2", REFS(TAG("1.0.0"), TAG("1.0.1")));
+    assert_string_not_equal(world_track_state(&w, "tool@v1.0.1"), "dormant");
+    world_done(&w);
+}
+
 /* What the first image warns of; "" for nothing. Static. */
 static const char *warned(struct world *w)
 {
@@ -225,6 +267,8 @@ int main(void)
         cmocka_unit_test(test_branches_in_place_of_tags_that_are_not_in_date),
         cmocka_unit_test(test_a_new_variant_sleeps_where_the_others_do),
         cmocka_unit_test(test_a_pattern_that_finds_nothing_yet),
+        cmocka_unit_test(test_the_first_tag_ever_is_new),
+        cmocka_unit_test(test_nothing_old_is_built_where_history_is_0),
         cmocka_unit_test(test_two_refs_of_one_short_name),
         cmocka_unit_test(test_what_is_named_by_digest_is_looked_up_once),
     };

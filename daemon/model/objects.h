@@ -294,6 +294,8 @@ void prune_now(struct model *m, struct repository *r);
 /* What the track published last of its own in the repository that its image has now, not by a return to something older;
  * NULL: nothing. */
 struct publication *publication_newest(const struct track *t);
+/* The same; one whose tags begin to name it counts, since it runs to its end. */
+struct publication *publication_newest_begun(const struct track *t);
 /* Whether a tag names it still. */
 bool publication_shown(const struct model *m, const struct publication *p);
 /* A registry has lost a manifest of the track's repository: it is not published again, and the job that made it is

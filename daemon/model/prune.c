@@ -59,16 +59,27 @@ static bool is_return(const struct track *t, size_t i)
     return false;
 }
 
-struct publication *publication_newest(const struct track *t)
+static struct publication *newest(const struct track *t, bool begun)
 {
     struct publication *best = NULL;
     for (size_t i = t->published.n; t->image && i-- > 0;) {
         struct publication *p = t->published.items[i];
-        if (p->state == PUBLICATION_VERIFIED && (!best || p->build > best->build) &&
+        bool counts = p->state == PUBLICATION_VERIFIED || (begun && p->state == PUBLICATION_TAGS);
+        if (counts && (!best || p->build > best->build) &&
             str_eq(p->repository, t->image->repository) && !is_return(t, i))
             best = p;
     }
     return best;
+}
+
+struct publication *publication_newest(const struct track *t)
+{
+    return newest(t, false);
+}
+
+struct publication *publication_newest_begun(const struct track *t)
+{
+    return newest(t, true);
 }
 
 static void publication_prune(struct model *m, struct track *t)

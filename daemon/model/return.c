@@ -134,7 +134,20 @@ int command_pin(struct model *m, struct track *t, const struct command *c, struc
     return r < 0 ? r : go_to(m, t, c, target, a, err);
 }
 
-/* Without a publication: the one before the newest; asked twice, it goes back once. */
+/* One that has put no tag yet is nothing to return from: a hold ends it. */
+static int refuse_only_one(struct model *m, const struct track *t, const struct publication *last,
+                           struct err *err)
+{
+    const struct publication *running = publish_running(m, t);
+    if (running && running->state < PUBLICATION_TAGS)
+        return err_set(err, -EBUSY,
+                       "publication %" PRId64 " is the only one that %s has, and publication "
+                       "%" PRId64 " has not begun with its tags: sheafctl hold %s ends that one",
+                       last->id, t->id, running->id, t->id);
+    return err_set(err, -EBUSY, "publication %" PRId64 " is the only one of %s", last->id, t->id);
+}
+
+/* Without a publication: the one before the newest that tags name, or begin to; asked twice, it goes back once. */
 int command_rollback(struct model *m, struct track *t, const struct command *c,
                      struct command_answer *a, struct err *err)
 {
@@ -142,7 +155,7 @@ int command_rollback(struct model *m, struct track *t, const struct command *c,
         return command_pin(m, t, c, a, err);
     if (t->retired)
         return refuse_retired(t, err);
-    const struct publication *last = publication_newest(t), *at = hold_pinned(m, t);
+    const struct publication *last = publication_newest_begun(t), *at = hold_pinned(m, t);
     if (!last)
         return err_set(err, -EBUSY, "%s was never published: there is nothing to return to", t->id);
     if (at && !at->error && !children_equal(&at->child, &last->child)) {
@@ -152,8 +165,5 @@ int command_rollback(struct model *m, struct track *t, const struct command *c,
         return 0;
     }
     struct publication *target = one_before(t, last);
-    if (!target)
-        return err_set(err, -EBUSY, "publication %" PRId64 " is the only one of %s", last->id,
-                       t->id);
-    return go_to(m, t, c, target, a, err);
+    return target ? go_to(m, t, c, target, a, err) : refuse_only_one(m, t, last, err);
 }

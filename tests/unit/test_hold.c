@@ -1,4 +1,5 @@
 /* Hold, release, freeze, thaw, pin, rollback, promote: what tags name, before and after a restart. */
+#include "daemon/model/objects.h"
 #include "tests/lib/model_commands.h"
 
 #include <errno.h>
@@ -177,6 +178,50 @@ static void test_rollback_returns_and_stays(void **state)
     world_done(&w);
 }
 
+/* Somebody sees that the newest goes out, and wants it back. Before its first tag, nothing is there to return from. */
+static void test_rollback_of_what_moves_its_tags(void **state)
+{
+    struct command rollback = {.verb = COMMAND_ROLLBACK, .track = TRACK, .who = "ann"};
+    struct world w;
+    one_image(&w);
+    int64_t at = world_tag(&w, BASE, "latest");
+    cleanup_free char *one = xstrdup(world_tag_digest(&w, BASE, "latest"));
+    build_to_publishing(&w, "c2");
+    world_refused(&w, &rollback, -EBUSY,
+                  "publication 2 has not begun with its tags: sheafctl hold");
+    steps(&w, 1); /* the first tag's PUT is journalled */
+    assert_true(world_do(&w, &rollback));
+    assert_false(world_do(&w, &rollback));
+    world_restart(&w);
+    assert_false(world_do(&w, &rollback));
+    world_settle(&w, NULL);
+    assert_string_equal(world_tag_digest(&w, BASE, "latest"), one);
+    assert_int_equal(world_tag(&w, BASE, "latest"), at + 2); /* the second ran to its end before */
+    assert_string_equal(world_text(&w, TRACK, "reason", "code"), "pinned");
+    assert_false(world_do(&w, &rollback));
+    world_done(&w);
+}
+
+/* With an older one behind it, what is returned from is what the tags name, or begin to name. */
+static void test_rollback_with_more_behind(void **state)
+{
+    for (int begun = 0; begun < 2; begun++) {
+        struct world w;
+        one_image(&w);
+        push(&w, "c2");
+        build_to_publishing(&w, "c3");
+        steps(&w, begun);
+        assert_true(world_ask(&w, COMMAND_ROLLBACK, TRACK));
+        assert_false(world_ask(&w, COMMAND_ROLLBACK, TRACK));
+        assert_int_equal(track_find(w.m, TRACK)->pinned, 1 + begun);
+        world_settle(&w, NULL);
+        assert_false(world_ask(&w, COMMAND_ROLLBACK, TRACK));
+        assert_string_equal(world_tag_digest(&w, BASE, "latest"),
+                            publication_find(w.m, 1 + begun)->digest);
+        world_done(&w);
+    }
+}
+
 static void test_rollback_while_the_build_fails_and_the_farm_is_frozen(void **state)
 {
     struct world w;
@@ -288,6 +333,8 @@ int main(void)
         cmocka_unit_test(test_a_hold_stops_what_is_not_journalled),
         cmocka_unit_test(test_what_is_journalled_runs_to_its_end),
         cmocka_unit_test(test_rollback_returns_and_stays),
+        cmocka_unit_test(test_rollback_of_what_moves_its_tags),
+        cmocka_unit_test(test_rollback_with_more_behind),
         cmocka_unit_test(test_rollback_while_the_build_fails_and_the_farm_is_frozen),
         cmocka_unit_test(test_rollback_to_what_the_registry_lost),
         cmocka_unit_test(test_promote_lets_one_build_through),

@@ -174,7 +174,9 @@ static const struct command commands[] = {
     {"adopt", cmd_repository, 1, 1, 0, "adopt REPOSITORY",
      "let a repository go on that stopped because a tag of it was moved by somebody else",
      "What its tags name now is taken for granted, and the next publication moves them on. The\n"
-     "repository is written in full, as sheafctl status names it: registry.example.org/osf/web\n"},
+     "repository is written in full, as sheafctl status names it: registry.example.org/osf/web\n"
+     "A publication that is left in a repository to which farm.yaml publishes no more is given "
+     "up.\n"},
     {"restore", cmd_repository, 1, 1, 0, "restore REPOSITORY",
      "let a stopped repository go on, and put its tags back", ""},
     {"check", cmd_check, 1, 1, TAKES_AGAINST, "check FILE [--against-running]",

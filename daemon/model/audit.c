@@ -320,10 +320,39 @@ static void go_on(struct model *m, struct repository *r)
     audit_now(m, r);
 }
 
+/* A publication that nobody but itself has any business with there: given up, unless a request of its may move a tag yet. */
+static int give_up(struct model *m, struct publication *p, struct err *err)
+{
+    if (p->asked)
+        return err_set(err, -EBUSY,
+                       "publication %lld of %s is asking its registry just now: try again in a "
+                       "minute",
+                       (long long)p->id, p->repository);
+    set_flag(m, "adopted", p->repository, p->error);
+    publication_abandon(m, p, "a person gave it up");
+    return 0;
+}
+
+/* Also where the farm publishes no more, while a publication is left there, and when that was given up. */
+static int find_adopted(struct model *m, const char *repository, struct repository **ret,
+                        struct err *err)
+{
+    struct repository *r = NULL;
+    HASH_FIND_STR(m->repositories, repository, r);
+    cleanup_free char *given_up = xconcat("adopted ", repository, NULL);
+    bool left = r && !r->owned && (r->running || model_setting(m, given_up));
+    if (!left)
+        return find(m, repository, ret, err);
+    *ret = r;
+    return 0;
+}
+
 int model_on_adopt(struct model *m, const char *repository, struct err *err)
 {
     struct repository *r = NULL;
-    if (find(m, repository, &r, err) < 0)
+    if (find_adopted(m, repository, &r, err) < 0)
+        return err->code;
+    if (r->running && publication_forsaken(m, r->running) && give_up(m, r->running, err) < 0)
         return err->code;
     if (r->stopped)
         set_flag(m, "adopted", r->name, r->stopped);

@@ -365,7 +365,8 @@ int model_on_rebuild(struct model *m, const char *track, const char *platform, b
 int model_on_cancel_build(struct model *m, int64_t build, struct err *err);
 /* Cancels one job. */
 int model_on_cancel_job(struct model *m, const char *key, struct err *err);
-/* Lets a stopped repository go on: what its tags name now is taken for granted. */
+/* Lets a stopped repository go on: what its tags name now is taken for granted. A publication that is left where the farm
+ * publishes no more is given up; -EBUSY: while it asks its registry. */
 int model_on_adopt(struct model *m, const char *repository, struct err *err);
 /* Lets a stopped repository go on: what its tags should name is put back. */
 int model_on_restore(struct model *m, const char *repository, struct err *err);

@@ -256,7 +256,9 @@ struct publication *publication_make(struct model *m, struct track *t, int64_t b
 void publication_go_on(struct model *m, struct publication *p);
 /* Whether it waits for farm.yaml to name its registry again. */
 bool publication_stands(const struct model *m, const struct publication *p);
-/* Gives up a publication that has not written its first tag. */
+/* Whether it stands, or fails where no image of farm.yaml publishes any more: a person may give it up. */
+bool publication_forsaken(const struct model *m, const struct publication *p);
+/* Gives up a publication that has not written its first tag, or that a person gives up. */
 void publication_abandon(struct model *m, struct publication *p, const char *why);
 /* A person decided something about the repository's tags: they are planned again, and a publication that has not
  * begun with its tags is given up. */

@@ -7,7 +7,8 @@
  *                    a child is not there: looked at again after a back-off, since a registry that lags, or collects, may not
  *                    show it for a moment; not there either: abandoned, and the child's job is wanted again;
  *                    superseded before the first tag's PUT is journalled, or its image has left farm.yaml then:
- *                    abandoned; after it, and without its registry in farm.yaml, it stands until that is named again;
+ *                    abandoned; after it, and without its registry in farm.yaml, it stands until that is named again, or a
+ *                    person gives it up (`adopt`);
  *                    a tag names what the store does not know: abandoned, and the repository stops */
 #include "daemon/model/audit.h"
 #include "daemon/model/hold.h"
@@ -259,12 +260,19 @@ bool publication_stands(const struct model *m, const struct publication *p)
     return p->state < PUBLICATION_VERIFIED && !model_knows_registry(m, p->repository);
 }
 
+bool publication_forsaken(const struct model *m, const struct publication *p)
+{
+    return publication_stands(m, p) ||
+           (p->state < PUBLICATION_VERIFIED && p->error && !model_owns(m, p->repository));
+}
+
 /* Its registry has left farm.yaml: nothing is asked of it with whatever it would be by default. */
 static void stand(struct model *m, struct publication *p)
 {
     cleanup_free char *error = xasprintf("the registry of %s is not in farm.yaml any more; it goes "
-                                         "on when that names it again",
-                                         p->repository);
+                                         "on when that names it again, and sheafctl adopt %s "
+                                         "gives it up",
+                                         p->repository, p->repository);
     if (str_eq(p->error, error))
         return;
     str_replace(&p->error, error);

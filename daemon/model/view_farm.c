@@ -203,7 +203,7 @@ static json_t *attention(struct model *m)
             attend(list, "repository", r->name, reason_names[REASON_RESTORING],
                    "its tags are put back, whatever they name");
     for (const struct repository *r = m->repositories; r; r = r->hh.next)
-        if (r->running && publication_stands(m, r->running))
+        if (r->running && publication_forsaken(m, r->running))
             attend(list, "repository", r->name, reason_names[REASON_REGISTRY_AWAY],
                    r->running->error);
     attend_tags(m, list);

@@ -4,6 +4,8 @@
 #include "tests/lib/model_commands.h"
 #include "tests/lib/model_steps.h"
 
+#include <errno.h>
+
 #define SOURCE "https://git.test/a.git"
 #define TRACK  "base@master"
 #define REPO   "r.test/osf/base"
@@ -206,9 +208,10 @@ static void test_a_registry_that_leaves_after_the_first_tag(void **state)
         world_wait(&w, 3600000);
         assert_false(asks_of(&w, "r.test"));
         assert_int_equal(one(&w)->state, PUBLICATION_TAGS);
-        assert_string_equal(one(&w)->error, "the registry of " REPO
-                                            " is not in farm.yaml any more; it goes on when "
-                                            "that names it again");
+        assert_string_equal(one(&w)->error,
+                            "the registry of " REPO
+                            " is not in farm.yaml any more; it goes on when "
+                            "that names it again, and sheafctl adopt " REPO " gives it up");
         assert_true(world_attention(&w, "registry-away"));
         world_is(&w, TRACK, "published", "published"); /* to its new registry */
         world_restart(&w);
@@ -223,6 +226,71 @@ static void test_a_registry_that_leaves_after_the_first_tag(void **state)
         assert_string_equal(track_find(w.m, TRACK)->last->repository, MOVED);
         world_done(&w);
     }
+}
+
+static void adopt(struct world *w, int expected)
+{
+    struct err err = ERR_INIT;
+    world_begin(w, 1);
+    assert_int_equal(model_on_adopt(w->m, REPO, &err), expected);
+    world_end(w);
+}
+
+/* A registry that never comes back: a person gives up what stands there. */
+static void test_what_its_registry_left_is_given_up(void **state)
+{
+    struct world w;
+    begin(&w);
+    begin_publication(&w, PUBLISH_VERIFY);
+    move_registry(&w, "new.test");
+    reload(&w, false);
+    adopt(&w, -EBUSY); /* a PUT may be under way */
+    world_step_fails(&w, PUBLISH_AWAY, PLATFORM_COUNT, "cancelled");
+    world_settle(&w, NULL);
+    adopt(&w, 0);
+    assert_int_equal(one(&w)->state, PUBLICATION_ABANDONED);
+    assert_false(world_attention(&w, "registry-away"));
+    size_t rows = w.rows.n;
+    adopt(&w, 0);
+    assert_int_equal(w.rows.n, rows);
+    world_restart(&w);
+    world_board(&w, "one");
+    adopt(&w, 0);
+    assert_false(asks_of(&w, "r.test"));
+    assert_false(world_attention(&w, "registry-away"));
+    world_is(&w, TRACK, "published", "published");
+    /* the farm publishes there again: some tags may name what was given up */
+    move_registry(&w, "r.test");
+    world_reload(&w);
+    world_retain(&w);
+    world_step(&w);
+    struct effect e = world_take(&w, EFFECT_PUBLISH);
+    assert_true(e.step == PUBLISH_VERIFY && e.adopt);
+    vec_push(&w.todo, e);
+    world_settle(&w, NULL);
+    assert_int_equal(tag_find(w.m, REPO, "latest")->generation, 2);
+    world_done(&w);
+}
+
+/* So it is with one that its registry refuses for ever, of an image that has left. One of an image that is there is no
+ * such thing. */
+static void test_what_its_image_left_is_given_up(void **state)
+{
+    struct world w;
+    begin(&w);
+    begin_publication(&w, PUBLISH_VERIFY);
+    world_step_fails(&w, PUBLISH_AWAY, PLATFORM_COUNT, "denied");
+    adopt(&w, 0);
+    assert_int_equal(one(&w)->state, PUBLICATION_TAGS);
+    rename_image(&w, "other");
+    reload(&w, false);
+    assert_true(world_attention(&w, "registry-away"));
+    adopt(&w, 0);
+    assert_int_equal(one(&w)->state, PUBLICATION_ABANDONED);
+    assert_false(world_attention(&w, "registry-away"));
+    world_wait(&w, 3600000);
+    assert_false(asks_of(&w, REPO));
+    world_done(&w);
 }
 
 /* What a place is to name is not asked for there either. */
@@ -360,6 +428,8 @@ int main(void)
         cmocka_unit_test(test_an_image_that_leaves_after_the_first_tag),
         cmocka_unit_test(test_a_registry_that_leaves_after_the_first_tag),
         cmocka_unit_test(test_what_may_finish_for_another_registry_is_superseded),
+        cmocka_unit_test(test_what_its_registry_left_is_given_up),
+        cmocka_unit_test(test_what_its_image_left_is_given_up),
         cmocka_unit_test(test_places_of_a_registry_that_leaves),
         cmocka_unit_test(test_nobody_owns_what_they_published_elsewhere),
         cmocka_unit_test(test_a_start_heeds_a_hold_of_farm_yaml),

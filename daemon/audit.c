@@ -61,11 +61,14 @@ static void drop(struct look *l)
     uv_close((uv_handle_t *)&l->timer, free_look);
 }
 
-static void finish(struct look *l, const char *error)
+static void finish(struct look *l, const char *error, int64_t wait_ms)
 {
     struct auditor *a = l->a;
-    struct audit_outcome outcome = {
-        .repository = l->effect.repository, .tags = l->tags.items, .n = l->tags.n, .error = error};
+    struct audit_outcome outcome = {.repository = l->effect.repository,
+                                    .tags = l->tags.items,
+                                    .n = l->tags.n,
+                                    .error = error,
+                                    .wait_ms = wait_ms};
     if (error && !a->closing)
         log_warning("audit of %s: %s", l->effect.repository, error);
     if (!a->closing)
@@ -80,7 +83,7 @@ static void on_head(void *arg, struct registry_result *result, const struct err 
     struct look *l = arg;
     l->op = NULL;
     if (err && err->code != -ENOENT) {
-        finish(l, err->text);
+        finish(l, err->text, result->retry_after_ms);
         return;
     }
     const struct effect_tag *tag = &l->effect.tags.items[l->tags.n];
@@ -94,7 +97,7 @@ static void on_timer(uv_timer_t *timer)
 {
     struct look *l = timer->data;
     if (l->tags.n == l->effect.tags.n)
-        finish(l, NULL);
+        finish(l, NULL, 0);
     else
         l->op = registry_manifest_head(l->registry, l->path, l->effect.tags.items[l->tags.n].tag,
                                        on_head, l);

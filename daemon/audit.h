@@ -12,6 +12,8 @@ struct audit_outcome {
     const struct audited *tags;
     size_t n;
     const char *error;
+    int64_t
+        wait_ms; /* with an error: for how long the registry asks not to be asked; 0: it does not say */
 };
 typedef void (*audit_done_fn)(void *data, const struct audit_outcome *outcome);
 

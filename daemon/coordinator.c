@@ -325,7 +325,7 @@ void coordinator_on_audited(void *data, const struct audit_outcome *o)
 {
     struct model *m = coordinator_turn(data);
     if (o->error)
-        model_on_audit_failed(m, o->repository, o->error);
+        model_on_audit_failed(m, o->repository, o->wait_ms);
     else
         model_on_audited(m, o->repository, o->tags, o->n);
 }

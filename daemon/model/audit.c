@@ -264,14 +264,23 @@ void model_on_audited(struct model *m, const char *repository, const struct audi
     audit_timer(m);
 }
 
-void model_on_audit_failed(struct model *m, const char *repository, const char *error)
+static bool same_registry(const struct repository *a, const struct repository *b)
 {
-    (void)
-        error; /* the log has it; a registry that is away is told of where something is published */
+    size_t n = strcspn(a->name, "/");
+    return strncmp(a->name, b->name, n) == 0 && b->name[n] == '/';
+}
+
+/* The error is in the log; a registry that is away is told of where something is published. One that asks not to be asked
+ * is not asked about its other repositories either. */
+void model_on_audit_failed(struct model *m, const char *repository, int64_t wait_ms)
+{
     struct repository *r = model_repository(m, repository);
     m->auditing = false;
     m->audit_next = m->mono;
-    set_due(m, r, m->mono + 60000 + model_backoff(++r->audit_failures));
+    set_due(m, r, m->mono + 60000 + model_backoff_asked(++r->audit_failures, wait_ms));
+    for (struct repository *o = m->repositories; o && wait_ms; o = o->hh.next)
+        if (o->audit_due && o->audit_due < r->audit_due && same_registry(r, o))
+            o->audit_due = r->audit_due;
     audit_timer(m);
 }
 

@@ -271,8 +271,9 @@ struct audited {
 /* EFFECT_AUDIT is done. */
 void model_on_audited(struct model *m, const char *repository, const struct audited *tags,
                       size_t n);
-/* EFFECT_AUDIT failed; it is repeated later. */
-void model_on_audit_failed(struct model *m, const char *repository, const char *error);
+/* EFFECT_AUDIT failed; it is repeated later, and no sooner than after `wait_ms`, for which its registry asks not to be
+ * asked; 0: it does not say. */
+void model_on_audit_failed(struct model *m, const char *repository, int64_t wait_ms);
 
 /* ---- boards and leases (lease.c); `token` names the request that an EFFECT_REPLY answers ---- */
 

@@ -378,7 +378,7 @@ static void audit(struct sim *s, const struct effect *e, bool fail)
 {
     struct registry_repository *repo = registry_repository(&s->registry, e->repository);
     if (fail || s->registry.away) {
-        model_on_audit_failed(sim_turn(s), e->repository, "the registry is away");
+        model_on_audit_failed(sim_turn(s), e->repository, 0);
         return;
     }
     VEC(struct audited) seen = {0};

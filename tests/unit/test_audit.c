@@ -374,12 +374,36 @@ static void test_a_registry_that_is_away_is_asked_again(void **state)
     start(&w);
     ask(&w);
     world_begin(&w, 1);
-    model_on_audit_failed(w.m, REPO, "no route");
+    model_on_audit_failed(w.m, REPO, 0);
     world_end(&w);
     world_wait(&w, 30000);
     assert_int_equal(asked(&w), 1); /* the first, which was not taken away */
     world_wait(&w, 40000);
     assert_int_equal(asked(&w), 2);
+    world_done(&w);
+}
+
+/* Nor is it asked meanwhile about another repository that it has. */
+static void test_a_registry_that_asks_not_to_be_asked(void **state)
+{
+    const int64_t minute = 60000, waits[] = {10 * minute, 24 * 60 * minute}; /* an hour at most */
+    struct world w;
+    begin(&w);
+    world_image(&w, "other", SOURCE, MASTER, "./mk");
+    start(&w);
+    ask(&w);
+    for (size_t i = 0; i < 2; i++) {
+        int64_t wait = i == 0 ? 10 * minute : 60 * minute;
+        struct effect e = world_take(&w, EFFECT_AUDIT);
+        world_begin(&w, 1);
+        model_on_audit_failed(w.m, e.repository, waits[i]);
+        world_end(&w);
+        effect_done(&e);
+        world_wait(&w, wait - 1000);
+        assert_int_equal(asked(&w), 0);
+        world_wait(&w, 1000 + minute);
+        assert_int_equal(asked(&w), 1);
+    }
     world_done(&w);
 }
 
@@ -495,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_each_tag_is_put_back_to_what_it_named),
         cmocka_unit_test(test_an_audit_that_a_publication_overtook_is_repeated),
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),
+        cmocka_unit_test(test_a_registry_that_asks_not_to_be_asked),
         cmocka_unit_test(test_a_place_that_was_moved_is_brought_about_again),
         cmocka_unit_test(test_a_retired_platforms_tag_is_nobodys),
         cmocka_unit_test(test_a_retired_tracks_tag_is_nobodys),

@@ -415,7 +415,9 @@ static struct publication *return_target(struct model *m, const struct track *t,
     if ((t->deleted || t->dormant || t->out_of_bounds) && !held(m, t))
         return t->last;
     *only_broken = true;
-    return t->state == TRACK_PUBLISHING ? NULL : broken_target(t);
+    if (t->state == TRACK_PUBLISHING || model_repository(m, t->image->repository)->stopped)
+        return NULL; /* now; nor does it change what is said of the build */
+    return broken_target(t);
 }
 
 bool plan_return(struct model *m, struct track *t)

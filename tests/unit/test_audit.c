@@ -350,6 +350,26 @@ static void test_each_tag_is_put_back_to_what_it_named(void **state)
     world_done(&w);
 }
 
+/* A tag that is to be put back waits where its repository has stopped, and does not hide what the build waits for. */
+static void test_a_stopped_repository_puts_nothing_back(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w);
+    image->enforce = true;
+    strvec_add(&image->tags, "x");
+    start(&w);
+    audit(&w, "latest", HAND);
+    audit(&w, "x", "");
+    assert_true(world_attention(&w, "tag-deleted"));
+    world_push(&w, SOURCE, "c2", NULL);
+    assert_string_equal(world_track_state(&w, TRACK), "building");
+    world_build(&w, "one", "base", "new");
+    world_retain(&w);
+    assert_int_equal(track_find(w.m, TRACK)->current->state, BUILD_HELD);
+    world_is(&w, TRACK, "blocked", "repository-stopped");
+    world_done(&w);
+}
+
 /* What a publication changed meanwhile is not judged by what was seen before. */
 static void test_an_audit_that_a_publication_overtook_is_repeated(void **state)
 {
@@ -517,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_adopt_takes_it_for_granted),
         cmocka_unit_test(test_restore_puts_ours_back),
         cmocka_unit_test(test_each_tag_is_put_back_to_what_it_named),
+        cmocka_unit_test(test_a_stopped_repository_puts_nothing_back),
         cmocka_unit_test(test_an_audit_that_a_publication_overtook_is_repeated),
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),
         cmocka_unit_test(test_a_registry_that_asks_not_to_be_asked),

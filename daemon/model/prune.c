@@ -175,12 +175,15 @@ void child_lost(struct model *m, struct track *t, const char *digest, const char
         const struct slot *s = t->slots[(*bj)->platform];
         if (j->state != JOB_SUCCEEDED || !str_eq(j->manifest_digest, digest))
             continue;
-        if (s && s->state == SLOT_READY && str_eq(s->key, j->key))
-            job_describe(m, j, s);
-        if (!*j->spec)
+        /* What it was built on may be kept no more: it is built again only as what is wanted now. */
+        if (!s || s->state != SLOT_READY)
             continue;
-        job_want(m, j, CLASS_SOURCE);
-        if (!build_active(t->current) && !t->asked) /* a build that has ended is history */
+        bool newer = !str_eq(s->key, j->key);
+        if (!newer) {
+            job_describe(m, j, s);
+            job_want(m, j, CLASS_SOURCE);
+        }
+        if ((newer || !build_active(t->current)) && !t->asked) /* one that has ended is history */
             track_ask(m, t, REASON_CHILD_MISSING);
     }
 }

@@ -412,9 +412,32 @@ static void test_a_rollback_from_an_optional_success(void **state)
     world_done(&w);
 }
 
+/* One whose newer files cannot be built: what the old ones were built on may be kept no more. */
+static void test_a_blocked_track_is_not_built_for_it(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "base", SOURCE, WORLD_MASTER, NULL);
+    world_start(&w);
+    world_board(&w, "one");
+    world_push(&w, SOURCE, "c1", "FROM scratch\n");
+    world_settle(&w, NULL);
+    world_push(&w, SOURCE, "c2", NULL);
+    world_is(&w, TRACK, "blocked", "dockerfile");
+    lose(&w, TRACK, PLATFORM_AMD64);
+    assert_int_equal(leases(&w), 0);
+    world_is(&w, TRACK, "blocked", "dockerfile");
+    world_push(&w, SOURCE, "c1", "FROM scratch\n"); /* it is found out again */
+    look_for_it(&w);
+    assert_int_equal(world_settle(&w, "FROM scratch\n"), 1);
+    world_is(&w, TRACK, "published", "published");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_blocked_track_is_not_built_for_it),
         cmocka_unit_test(test_a_deleted_track_is_not_built_for_it),
         cmocka_unit_test(test_a_dormant_track_is_not_built_for_it),
         cmocka_unit_test(test_one_out_of_bounds_is_not_built_for_it),

@@ -2,6 +2,7 @@
  * failed is tried again, and which board is to blame.
  *
  *     infra       never settles: again after 5 s, doubling to 5 min, on another board while there is one
+ *     given up    by an agent that stops or is started anew: at once; from the second time on as infra
  *     recipe      once more, on another board if there is one; then failed
  *     rejected    as recipe
  *     timeout     once, on another board; failed if there is none, or if it had failed by itself before
@@ -198,6 +199,20 @@ void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool bl
         fail(m, j, FAILURE_POISON);
     else
         try_again(m, j, 0);
+}
+
+void job_given_up(struct model *m, struct job *j, struct attempt *a)
+{
+    if (j->infra_failures++ == 0) {
+        job_attempt_lost(m, j, a, false);
+        return;
+    }
+    cleanup_free char *reason = xasprintf("the agent of board %s gave it up%s%s", a->board_name,
+                                          a->reason ? ": " : "", a->reason ? a->reason : "");
+    str_replace(&j->reason, reason);
+    str_replace(&j->avoid, a->board_name);
+    j->kind = FAILURE_INFRA;
+    try_again(m, j, model_backoff(j->infra_failures));
 }
 
 /* ---- blame ---- */

@@ -326,8 +326,10 @@ static void conclude(struct model *m, struct job *j, struct attempt *a, const st
         attempt_move(m, a, ATTEMPT_LOST);
     else if (r->outcome != WIRE_LOST)
         attempt_move(m, a, ATTEMPT_CANCELLED);
-    if (wanted)
+    if (wanted && a->cancel) /* it was asked to, and the job is wanted again */
         job_attempt_lost(m, j, a, false);
+    else if (wanted)
+        job_given_up(m, j, a);
 }
 
 void model_on_result(struct model *m, const char *lease, const struct wire_result *result,

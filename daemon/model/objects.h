@@ -172,6 +172,8 @@ void job_describe(struct model *m, struct job *j, const struct slot *s);
 void job_attempt_failed(struct model *m, struct job *j, struct attempt *a);
 /* A board was lost with it; `blame`: in the middle of its recipe. */
 void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool blame);
+/* Its agent reports that it gave the attempt up, unasked. */
+void job_given_up(struct model *m, struct job *j, struct attempt *a);
 /* It is about to succeed on `winner`: the board where it failed by itself before is to blame, if that is another. */
 void job_blame(struct model *m, const struct job *j, struct board *winner);
 /* After loading: waits for what is left of its delay. */

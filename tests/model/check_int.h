@@ -70,6 +70,9 @@ void check_woken(struct sim *s);
 void inv10_dormant_build_nothing(struct sim *s, const struct change *build);
 /* 10: of a publication that is decided. */
 void inv10_held_tags_stay(struct sim *s, const struct track *t, const struct publication *p);
+/* Design rule 3: of a publication that is decided. */
+void rule03_parts_are_the_incumbents(struct sim *s, const struct track *t,
+                                     const struct publication *p);
 /* Whether a publication brings back what the track has published before. */
 bool is_return(const struct model *m, const struct track *t, const struct publication *p);
 /* 10: of a tag's row. */

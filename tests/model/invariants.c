@@ -356,6 +356,7 @@ static void publication_decided(struct sim *s, const struct change *row)
     if (!t || !t->image || !p)
         sim_fail(s, "inv02_index_has_its_platforms", "a publication of no track");
     inv10_held_tags_stay(s, t, p);
+    rule03_parts_are_the_incumbents(s, t, p);
     struct decided *d = xnew(struct decided);
     d->id = p->id;
     bool back =

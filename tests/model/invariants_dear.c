@@ -272,6 +272,16 @@ static void cover_tracks(const struct model *m)
             covered(COVERED_JOBS_SHARED);
 }
 
+/* Whose image is published elsewhere by now, or nowhere, has given up what has put no tag. */
+static void inv10_what_left_is_given_up(struct sim *s)
+{
+    for (const struct publication *p = s->m->publications; p; p = p->hh.next) {
+        const struct track *t = p->state < PUBLICATION_TAGS ? track_find(s->m, p->track_id) : NULL;
+        if (t && !(t->image && str_eq(t->image->repository, p->repository)))
+            sim_fail(s, __func__, "publication %" PRId64 " goes on to %s", p->id, p->repository);
+    }
+}
+
 /* ---- when ---- */
 
 void check_step(struct sim *s)
@@ -280,6 +290,7 @@ void check_step(struct sim *s)
     if (s->in_turn || !sim_dear(s))
         return;
     cover_tracks(s->m);
+    inv10_what_left_is_given_up(s);
     inv12_full_plan_agrees(s);
     inv04_store_equals_model(s);
     if (!s->strangers)

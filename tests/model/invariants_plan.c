@@ -1,4 +1,5 @@
 /* What is decided of builds and tags: what a job is built on (8), and what nobody asked for (10). */
+#include "daemon/model/tagging.h"
 #include "tests/model/check_int.h"
 
 #include <inttypes.h>
@@ -352,6 +353,55 @@ void inv10_held_tags_stay(struct sim *s, const struct track *t, const struct pub
     if ((slept_before(s, t) || t->retired) && !is_return(s->m, t, p))
         sim_fail(s, __func__, "%s is not kept in date, and is published", t->id);
     leaves_held_tags(s, t, p);
+}
+
+static bool claims(const struct track *t, const char *repository, const char *tag)
+{
+    VEC_FOREACH (&t->claims, n)
+        if (str_eq((*n)->tag, tag) && str_eq((*n)->repository, repository))
+            return true;
+    return false;
+}
+
+/* Another track that has the tag, claims it, and has published here: NULL: none. */
+static const struct track *incumbent(struct sim *s, const struct publication *p, const char *name)
+{
+    const struct tag *tag = tag_find(s->m, p->repository, name);
+    const struct track *had = tag ? track_find(s->m, tag->track_id) : NULL;
+    return had && !str_eq(had->id, p->track_id) && had->image && !had->retired && had->last &&
+                   str_eq(had->last->repository, p->repository) && claims(had, p->repository, name)
+               ? had
+               : NULL;
+}
+
+/* Who puts TAG, and with it this name for one platform: another cannot begin to put it by its own template. */
+static const struct track *has_with_whole(struct sim *s, const struct publication *p,
+                                          const char *name)
+{
+    enum platform platform;
+    size_t n;
+    if (!tag_of_platform(name, &platform, &n))
+        return NULL;
+    cleanup_free char *whole = xstrndup(name, n);
+    const struct tag *tag = tag_find(s->m, p->repository, name);
+    const struct track *had = incumbent(s, p, whole);
+    const struct slot *slot = had ? had->slots[platform] : NULL;
+    bool its = tag && str_eq(tag->track_id, p->track_id);
+    return !its && slot && !slot->retired && publication_child(had->last, platform) ? had : NULL;
+}
+
+/* A tag of one platform is whose it was: by its name, or with the tag that it is put with. */
+void rule03_parts_are_the_incumbents(struct sim *s, const struct track *t,
+                                     const struct publication *p)
+{
+    if (t->promoted && t->promoted == p->build)
+        return; /* a person gave it to this one */
+    VEC_FOREACH (&p->tags, it) {
+        const char *name = (*it)->tag;
+        const struct track *had = (*it)->index ? has_with_whole(s, p, name) : incumbent(s, p, name);
+        if (had)
+            sim_fail(s, __func__, "%s takes %s, which is %s's", t->id, name, had->id);
+    }
 }
 
 /* A tag becomes another track's: not where who had it is held, but by `promote`. */

@@ -176,7 +176,7 @@ static bool same_platforms(const struct build *b, const struct track *t)
     return true;
 }
 
-static bool matches(const struct build *b, const struct track *t)
+bool build_matches(const struct build *b, const struct track *t)
 {
     for (int p = 0; p < PLATFORM_COUNT; p++) {
         const struct slot *s = t->slots[p];
@@ -305,20 +305,21 @@ static bool may_be_superseded(const struct model *m, const struct track *t)
 
 bool build_may_finish(const struct model *m, const struct track *t)
 {
-    return may_be_superseded(m, t) && t->superseded >= 2 && !t->asked && !matches(t->current, t) &&
-           same_platforms(t->current, t) && build_goes_on(m, t->current);
+    return may_be_superseded(m, t) && t->superseded >= 2 && !t->asked &&
+           !build_matches(t->current, t) && same_platforms(t->current, t) &&
+           build_goes_on(m, t->current);
 }
 
 bool build_stays_cancelled(const struct track *t)
 {
     const struct build *b = t->current;
-    return b && b->state == BUILD_CANCELLED && matches(b, t) && !t->asked;
+    return b && b->state == BUILD_CANCELLED && build_matches(b, t) && !t->asked;
 }
 
 void build_sync(struct model *m, struct track *t)
 {
     struct build *old = t->current;
-    if (old && matches(old, t)) {
+    if (old && build_matches(old, t)) {
         build_update_required(m, old);
         if (build_active(old)) {
             retry_in(m, old);

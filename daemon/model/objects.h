@@ -217,6 +217,8 @@ void build_end(struct model *m, struct build *b, enum build_state state, enum re
 bool build_goes_on(const struct model *m, const struct build *b);
 /* Whether its publication runs to its end whatever comes, since its first tag is journalled, or has done so. */
 bool build_past_first_tag(const struct model *m, const struct build *b);
+/* Whether the build wants what the track wants now: the same platforms, with the same keys. */
+bool build_matches(const struct build *b, const struct track *t);
 /* Design rule 6: superseded twice in a row, the latest build may finish and publish though inputs are newer. Not if it cannot
  * now, and perhaps never will, or has other platforms than are wanted now: its index could lack a required one. */
 bool build_may_finish(const struct model *m, const struct track *t);

@@ -99,8 +99,11 @@ void build_explain(struct model *m, struct track *t, struct build *b)
     struct telling all = {0};
     compare_slots(m, t, &all);
     b->class = CLASS_SOURCE;
-    if (t->asked == REASON_CHILD_MISSING && (retried || all.texts.n))
-        track_ask(m, t, REASON_NONE); /* there is more to it */
+    /* There may be more to it than the lost child. What differs from the last success was wanted by the build before too, if that
+     * has these keys: then it is not why there is another. */
+    bool differs = all.texts.n && !(t->current && build_matches(t->current, t));
+    if (t->asked == REASON_CHILD_MISSING && (retried || differs))
+        track_ask(m, t, REASON_NONE);
     if (t->asked == REASON_CHILD_MISSING) {
         b->why = lost(t);
     } else if (t->asked == REASON_RETRY_ASKED) {

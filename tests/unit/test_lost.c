@@ -30,10 +30,14 @@ static void start(struct world *w, const char *const *refs)
 
 #define REFS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
+/* Where what its latest job gave is kept, or that of a track that is not built. */
 static const struct retention *place_of(struct world *w, const char *track, enum platform p)
 {
-    VEC_FOREACH (&track_find(w->m, track)->places, r)
-        if ((*r)->platform == p && (*r)->digest)
+    const struct track *t = track_find(w->m, track);
+    const struct job *j = t->slots[p] ? t->slots[p]->job : NULL;
+    const char *digest = j && j->state == JOB_SUCCEEDED ? j->manifest_digest : NULL;
+    VEC_FOREACH (&t->places, r)
+        if ((*r)->platform == p && (*r)->digest && (!digest || str_eq((*r)->digest, digest)))
             return *r;
     fail_msg("%s has no such place", track);
     return NULL;
@@ -318,6 +322,36 @@ static void test_the_lost_child_of_an_optional_platform_is_left_out(void **state
     world_done(&w);
 }
 
+/* ---- why it is built ---- */
+
+/* A rebuild of which one platform failed is history: what is built after it is built since the registry lost a child of it,
+ * not because a person asked once. */
+static void test_the_lost_child_of_a_failed_rebuild_is_why(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w, WORLD_MASTER);
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    start(&w, REFS(WORLD_MASTER));
+    world_ask(&w, COMMAND_REBUILD, TRACK);
+    for (int i = 0; i < 2; i++) {
+        struct wire_poll_response got = world_poll(&w, "one");
+        VEC_FOREACH (&got.leases, lease)
+            if (str_eq(lease->job.platform, "linux/arm64"))
+                world_fail(&w, lease, WIRE_FAILURE_RECIPE);
+            else
+                world_succeed(&w, lease, lease->job.key);
+        wire_poll_response_done(&got);
+        world_publish(&w);
+    }
+    world_is(&w, TRACK, "failed", "job-failed");
+    assert_string_equal(world_text(&w, TRACK, "why", "code"), "rebuild-asked");
+    lose(&w, TRACK, PLATFORM_AMD64);
+    assert_string_equal(world_text(&w, TRACK, "why", "code"), "child-missing");
+    assert_string_equal(world_text(&w, TRACK, "why", "text"),
+                        "linux/amd64: the registry has lost what was built");
+    world_done(&w);
+}
+
 /* ---- returns ---- */
 
 static void test_a_return_drops_no_platform_that_farm_yaml_dropped(void **state)
@@ -446,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_what_an_ended_build_left_ends_with_its_track),
         cmocka_unit_test(test_the_lost_child_of_a_dropped_platform_blocks),
         cmocka_unit_test(test_the_lost_child_of_an_optional_platform_is_left_out),
+        cmocka_unit_test(test_the_lost_child_of_a_failed_rebuild_is_why),
         cmocka_unit_test(test_a_return_drops_no_platform_that_farm_yaml_dropped),
         cmocka_unit_test(test_a_rollback_keeps_the_last_good_child),
         cmocka_unit_test(test_a_rollback_from_an_optional_success),

@@ -12,6 +12,7 @@
 static void track_found(struct model *m, struct track *t)
 {
     track_link(m, t);
+    track_recall(m, t);
     model_plan_later(m, t);
     track_tell_dependents(m, t);
 }

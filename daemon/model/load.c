@@ -300,6 +300,12 @@ static void queue_jobs(struct model *m)
     vec_free(&m->loaded_waiting);
 }
 
+static void recall_last(struct model *m)
+{
+    for (struct track *t = m->tracks; t; t = t->hh.next)
+        track_recall(m, t);
+}
+
 void model_start(struct model *m)
 {
     model_clock_start(m);
@@ -309,6 +315,7 @@ void model_start(struct model *m)
     link_attempts(m);
     link_repositories(m);
     link_publications(m);
+    recall_last(m);
     hold_apply(m);
     publish_apply_farm(m);
     prune_all(m);
@@ -332,6 +339,7 @@ void model_on_config(struct model *m, const struct farm *farm)
     m->farm = farm;
     link_tracks(m, old);
     link_repositories(m);
+    recall_last(m);
     hold_apply(m);
     publish_apply_farm(m);
     prune_all(m);

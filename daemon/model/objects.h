@@ -65,6 +65,9 @@ void base_decode(struct base *b);
 struct track *track_find(const struct model *m, const char *id);
 /* Whether it has published to the repository that its image has now: `last` is there. */
 bool track_published(const struct track *t);
+/* Where its image publishes to another repository than that of `last`: `last` becomes what it published there before, if
+ * anything. */
+void track_recall(struct model *m, struct track *t);
 /* Takes a loaded track into the model. */
 void track_add(struct model *m, struct track *t);
 /* Links a track to its image, ref, slots and tags, anew; all that was derived from them is forgotten. */

@@ -18,6 +18,24 @@ bool track_published(const struct track *t)
     return t->image && t->last && str_eq(t->last->repository, t->image->repository);
 }
 
+void track_recall(struct model *m, struct track *t)
+{
+    const struct publication *best = NULL;
+    if (!t->image || track_published(t))
+        return;
+    VEC_FOREACH (&t->published, it) {
+        struct publication *p = *it;
+        if (p->state != PUBLICATION_VERIFIED || !str_eq(p->repository, t->image->repository) ||
+            (best && p->id < best->id))
+            continue;
+        best = t->last = p;
+    }
+    if (!best)
+        return;
+    t->publication = best->id;
+    model_touch(m, t);
+}
+
 void track_add(struct model *m, struct track *t)
 {
     HASH_ADD_KEYPTR(hh, m->tracks, t->id, strlen(t->id), t);

@@ -365,11 +365,10 @@ static void test_a_template_that_leaves_before_the_first_tag(void **state)
     world_done(&w);
 }
 
-/* `other` has `latest`, and a higher version of `base` is about to take it. Returns the digest of that tag. */
-static char *begin_rivals(struct world *w)
+/* `other` has `latest`. Returns the digest of that tag. */
+static char *begin_rival(struct world *w)
 {
     static const char *const old[] = {"refs/tags/v1", NULL};
-    static const char *const new[] = {"refs/tags/v2", NULL};
     struct farm_image *image = begin(w);
     str_replace(&image->ref, "refs/tags/v*");
     strvec_add(&image->tags, "$version");
@@ -380,18 +379,53 @@ static char *begin_rivals(struct world *w)
     world_board(w, "one");
     world_see_all(w, "https://git.test/b.git", "b1", old);
     world_settle(w, NULL);
+    return xstrdup(world_tag_digest(w, REPO, "latest"));
+}
+
+/* A higher version, of `base`, is about to take it. */
+static void build_higher(struct world *w)
+{
+    static const char *const new[] = {"refs/tags/v2", NULL};
     world_see_all(w, SOURCE, "c1", new);
     world_inspect(w, NULL);
     world_build(w, "one", "base", "x");
     world_retain(w);
-    return xstrdup(world_tag_digest(w, REPO, "latest"));
+}
+
+static void move_other(struct world *w, const char *repository)
+{
+    str_replace(&world_find_image(w, "other")->repository, repository);
+}
+
+/* It has published elsewhere since, and is back, held: what it had here it has still. */
+static void test_what_comes_back_has_what_it_had(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        cleanup_free char *digest = begin_rival(&w);
+        move_other(&w, "r.test/osf/elsewhere");
+        world_reload(&w);
+        world_settle(&w, NULL);
+        assert_string_not_equal(world_tag_digest(&w, "r.test/osf/elsewhere", "latest"), "");
+        world_ask(&w, COMMAND_HOLD, "other@v1");
+        move_other(&w, REPO);
+        reload(&w, restart);
+        if (restart)
+            world_board(&w, "one");
+        build_higher(&w);
+        world_settle(&w, NULL);
+        assert_string_equal(world_tag_digest(&w, REPO, "latest"), digest);
+        assert_string_not_equal(world_tag_digest(&w, REPO, "2"), "");
+        world_done(&w);
+    }
 }
 
 static void test_an_incumbent_that_farm_yaml_holds_keeps_its_tag(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
-        cleanup_free char *digest = begin_rivals(&w);
+        cleanup_free char *digest = begin_rival(&w);
+        build_higher(&w);
         world_find_image(&w, "other")->hold = true;
         reload(&w, restart);
         if (restart)
@@ -408,7 +442,8 @@ static void test_a_tag_that_was_taken_by_what_leaves_goes_back(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
         struct world w;
-        cleanup_free char *digest = begin_rivals(&w);
+        cleanup_free char *digest = begin_rival(&w);
+        build_higher(&w);
         world_step(&w); /* the first tag's PUT is journalled */
         str_replace(&world_find_image(&w, "base")->ref, "refs/heads/none");
         reload(&w, restart);
@@ -434,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_nobody_owns_what_they_published_elsewhere),
         cmocka_unit_test(test_a_start_heeds_a_hold_of_farm_yaml),
         cmocka_unit_test(test_a_template_that_leaves_before_the_first_tag),
+        cmocka_unit_test(test_what_comes_back_has_what_it_had),
         cmocka_unit_test(test_an_incumbent_that_farm_yaml_holds_keeps_its_tag),
         cmocka_unit_test(test_a_tag_that_was_taken_by_what_leaves_goes_back),
     };

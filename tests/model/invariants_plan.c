@@ -22,7 +22,9 @@ static bool repository_stopped(struct sim *s, const struct track *t)
 static bool goes_on(struct sim *s, const struct track *t)
 {
     for (const struct publication *p = s->m->publications; p; p = p->hh.next)
-        if (p->state < PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) && !p->error)
+        if (p->state < PUBLICATION_VERIFIED && str_eq(p->track_id, t->id) && !p->error &&
+            t->image &&
+            str_eq(p->repository, t->image->repository)) /* elsewhere: it moves no tag of now */
             return true;
     bool promoted = t->current && t->promoted == t->current->id;
     if (repository_stopped(s, t) ||

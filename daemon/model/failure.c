@@ -3,6 +3,7 @@
  *
  *     infra       never settles: again after 5 s, doubling to 5 min, on another board while there is one
  *     given up    by an agent that stops or is started anew: at once; from the second time on as infra
+ *     not there   what it put is not in the registry: the same
  *     recipe      once more, on another board if there is one; then failed
  *     rejected    as recipe
  *     timeout     once, on another board; failed if there is none, or if it had failed by itself before
@@ -213,6 +214,29 @@ void job_given_up(struct model *m, struct job *j, struct attempt *a)
     str_replace(&j->avoid, a->board_name);
     j->kind = FAILURE_INFRA;
     try_again(m, j, model_backoff(j->infra_failures));
+}
+
+void job_output_lost(struct model *m, struct job *j)
+{
+    int64_t before = j->infra_failures; /* since an output of it was kept */
+    job_want(m, j, CLASS_SOURCE);
+    j->infra_failures = before + 1;
+    if (before == 0)
+        return;
+    cleanup_free char *reason =
+        xasprintf("the registry does not have what board %s put there", j->board ? j->board : "");
+    str_replace(&j->reason, reason);
+    str_replace(&j->avoid, j->board);
+    j->kind = FAILURE_INFRA;
+    wait_for_retry(m, j, model_backoff(j->infra_failures));
+}
+
+void job_output_kept(struct model *m, struct job *j)
+{
+    if (!j->infra_failures)
+        return;
+    j->infra_failures = 0;
+    model_touch(m, j);
 }
 
 /* ---- blame ---- */

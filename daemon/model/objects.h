@@ -175,6 +175,10 @@ void job_describe(struct model *m, struct job *j, const struct slot *s);
 void job_attempt_failed(struct model *m, struct job *j, struct attempt *a);
 /* A board was lost with it; `blame`: in the middle of its recipe. */
 void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool blame);
+/* The registry has lost what it put there: it is built again. */
+void job_output_lost(struct model *m, struct job *j);
+/* The registry keeps what it put there. */
+void job_output_kept(struct model *m, struct job *j);
 /* Its agent reports that it gave the attempt up, unasked. */
 void job_given_up(struct model *m, struct job *j, struct attempt *a);
 /* It is about to succeed on `winner`: the board where it failed by itself before is to blame, if that is another. */

@@ -181,7 +181,7 @@ void child_lost(struct model *m, struct track *t, const char *digest, const char
         bool newer = !str_eq(s->key, j->key);
         if (!newer) {
             job_describe(m, j, s);
-            job_want(m, j, CLASS_SOURCE);
+            job_output_lost(m, j);
         }
         if ((newer || !build_active(t->current)) && !t->asked) /* one that has ended is history */
             track_ask(m, t, REASON_CHILD_MISSING);
@@ -191,4 +191,9 @@ void child_lost(struct model *m, struct track *t, const char *digest, const char
 void child_found(struct model *m, const struct track *t, const char *digest)
 {
     mark(m, t, digest, false, NULL);
+    for (size_t i = 0; t->current && i < t->current->jobs.n; i++) {
+        struct job *j = t->current->jobs.items[i]->job;
+        if (j->state == JOB_SUCCEEDED && str_eq(j->manifest_digest, digest))
+            job_output_kept(m, j);
+    }
 }

@@ -446,6 +446,34 @@ static void test_a_rollback_from_an_optional_success(void **state)
     world_done(&w);
 }
 
+/* A board whose outputs the registry never has: the first time may be the registry's fault, from then on it backs off. */
+static void test_what_is_never_there_backs_off(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_image(&w, "base", SOURCE, WORLD_MASTER, "./mk");
+    world_start(&w);
+    world_board(&w, "one");
+    world_push(&w, SOURCE, "c1", NULL);
+    for (int i = 0; i < 2; i++) {
+        world_build(&w, "one", "base", "x");
+        look_for_it(&w);
+    }
+    world_is(&w, TRACK, "building", "backing-off");
+    world_says(&w, TRACK, "the registry does not have what board one put there");
+    world_restart(&w);
+    world_board(&w, "one");
+    assert_int_equal(leases(&w), 0);
+    world_wait(&w, 10000);
+    world_build(&w, "one", "base", "x");
+    world_retain(&w);
+    world_publish(&w);
+    world_is(&w, TRACK, "published", "published");
+    lose(&w, TRACK, PLATFORM_AMD64); /* it was there for a time: that is the first again */
+    assert_int_equal(leases(&w), 1);
+    world_done(&w);
+}
+
 /* One whose newer files cannot be built: what the old ones were built on may be kept no more. */
 static void test_a_blocked_track_is_not_built_for_it(void **state)
 {
@@ -471,6 +499,7 @@ static void test_a_blocked_track_is_not_built_for_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_never_there_backs_off),
         cmocka_unit_test(test_a_blocked_track_is_not_built_for_it),
         cmocka_unit_test(test_a_deleted_track_is_not_built_for_it),
         cmocka_unit_test(test_a_dormant_track_is_not_built_for_it),

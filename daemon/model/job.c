@@ -141,6 +141,17 @@ struct job *job_make(struct model *m, struct slot *s, enum build_class class)
     return j;
 }
 
+/* Whether an attempt of it goes on: its board came back when the job had failed. */
+static bool take_up_live(struct model *m, struct job *j)
+{
+    const struct attempt *a = j->live;
+    if (!a || a->state != ATTEMPT_RUNNING || a->cancel)
+        return false;
+    str_replace(&j->board, a->board_name);
+    job_move(m, j, JOB_RUNNING);
+    return true;
+}
+
 void job_want(struct model *m, struct job *j, enum build_class class)
 {
     if (job_under_way(j))
@@ -155,7 +166,8 @@ void job_want(struct model *m, struct job *j, enum build_class class)
     j->wanted_at = m->wall;
     j->queued_clock = 0;
     job_move(m, j, JOB_WANTED);
-    schedule_add(m, j);
+    if (!take_up_live(m, j))
+        schedule_add(m, j);
     wait_job_wanted(m, j->key);
 }
 

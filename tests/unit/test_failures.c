@@ -1,5 +1,5 @@
 /* Design rule 5, a test for each row of its table. */
-#include "tests/lib/model_world.h"
+#include "tests/lib/model_commands.h"
 
 #include "common/digest.h"
 
@@ -334,6 +334,31 @@ static void test_a_late_success_undoes_poison(void **state)
     world_done(&w);
 }
 
+/* Its attempt goes on: it is not begun on another board as well. */
+static void test_what_is_tried_again_while_it_runs_goes_on(void **state)
+{
+    struct world w;
+    farm_of(&w, "one", "two");
+    push(&w, "c1");
+    lose(&w, "one");
+    world_session(&w, "two", "two", GIB, NULL);
+    struct wire_poll_response got;
+    struct wire_lease *lease = take(&w, "two", &got);
+    world_session(&w, "two", "two", GIB, lease);
+    world_wait(&w, 91000);
+    assert_state(&w, "failed", "job-failed");
+    world_session(&w, "two", "two", GIB, lease);
+    world_ask(&w, COMMAND_RETRY, TRACK);
+    assert_state(&w, "building", "running");
+    assert_int_equal(offered(&w, "one"), 0);
+    world_succeed(&w, lease, "x");
+    assert_int_equal(w.last_status, 200);
+    wire_poll_response_done(&got);
+    world_publish(&w);
+    assert_state(&w, "published", "published");
+    world_done(&w);
+}
+
 /* ---- blame ---- */
 
 static int64_t blames(struct world *w, const char *name, char *state, size_t n)
@@ -455,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_agents_that_restart_do_not_poison),
         cmocka_unit_test(test_a_board_that_comes_back_was_not_lost),
         cmocka_unit_test(test_a_late_success_undoes_poison),
+        cmocka_unit_test(test_what_is_tried_again_while_it_runs_goes_on),
         cmocka_unit_test(test_a_board_is_blamed_when_another_succeeds),
         cmocka_unit_test(test_nobody_is_blamed_when_all_fail_or_for_infra),
         cmocka_unit_test(test_blamed_too_often_is_quarantined_until_started_anew),

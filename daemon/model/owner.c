@@ -143,14 +143,14 @@ static int against_all(const struct track *t, struct tag_node *n)
     return n->top == t ? 0 : version_cmp(&t->parsed_version, &n->top->parsed_version);
 }
 
-/* Who has the tag, claims it and is held: it stays with that one, though `t` is higher. NULL: nobody. */
+/* Who has the tag, claims it and is held: it stays with that one, though `t` is higher. That it has published nothing yet
+ * changes nothing: it may have been promoted to it. NULL: nobody. */
 static const struct track *held_incumbent(struct model *m, const struct track *t,
                                           const struct tag_node *n)
 {
     bool shared;
     const struct track *had = n->current ? track_find(m, n->current->track_id) : NULL;
-    return had && had != t && in_the_race(had) && claims(had, n, &shared) && held(m, had) ? had
-                                                                                          : NULL;
+    return had && had != t && !had->retired && claims(had, n, &shared) && held(m, had) ? had : NULL;
 }
 
 bool owner_is(struct model *m, const struct track *t, struct tag_node *n, struct rivalry *why)
@@ -159,8 +159,7 @@ bool owner_is(struct model *m, const struct track *t, struct tag_node *n, struct
     int all = against_all(t, n);
     if (all < 0)
         return false;
-    if (all > 0)
-        holder = held_incumbent(m, t, n);
+    holder = held_incumbent(m, t, n);
     for (size_t i = 0; all == 0 && i < n->claimants.n; i++) {
         const struct track **it = (const struct track **)&n->claimants.items[i];
         const struct track *rival = *it;
@@ -169,9 +168,7 @@ bool owner_is(struct model *m, const struct track *t, struct tag_node *n, struct
         int order = rank(t, rival, n);
         if (order < 0)
             return false;
-        if (order > 0 && owner_has(rival, n) && held(m, rival))
-            holder = rival;
-        else if (order == 0 && !owner_has(t, n) && (!equal || strcmp(rival->id, equal->id) < 0))
+        if (order == 0 && !owner_has(t, n) && (!equal || strcmp(rival->id, equal->id) < 0))
             equal = rival;
     }
     if (!equal)

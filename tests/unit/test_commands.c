@@ -1,4 +1,7 @@
 /* Retry, retire, wake, rebuild, and the tags that several tracks claim. */
+#include "daemon/model/objects.h"
+#include "daemon/model/owner.h"
+
 #include "tests/lib/model_commands.h"
 
 #include <errno.h>
@@ -353,6 +356,33 @@ static void test_promote_settles_a_tag_conflict(void **state)
     world_done(&w);
 }
 
+/* It is held, and its output has to be built again first: who had the tag publishes meanwhile, and does not take it back. */
+static void test_what_is_promoted_and_held_keeps_what_it_got(void **state)
+{
+    struct world w;
+    world_init(&w);
+    struct farm_image *image = world_image(&w, "a", SOURCE, MASTER, "./a");
+    str_replace(&image->repository, "r.test/osf/shared");
+    image = world_image(&w, "b", "https://git.test/b.git", MASTER, "./b");
+    image->hold = true;
+    str_replace(&image->repository, "r.test/osf/shared");
+    world_start(&w);
+    world_board(&w, "one");
+    world_see(&w, SOURCE, MASTER, "c1");
+    world_settle(&w, NULL);
+    world_see(&w, "https://git.test/b.git", MASTER, "b1");
+    world_settle(&w, NULL);
+    cleanup_free char *before = xstrdup(world_tag_digest(&w, "r.test/osf/shared", "latest"));
+    assert_true(world_ask(&w, COMMAND_PROMOTE, "b@master"));
+    const struct track *a = track_find(w.m, "a@master");
+    struct rivalry why = {0};
+    assert_false(owner_is(w.m, a, a->claims.items[0], &why));
+    assert_string_equal(why.holder->id, "b@master");
+    world_settle(&w, NULL);
+    assert_string_not_equal(world_tag_digest(&w, "r.test/osf/shared", "latest"), before);
+    world_done(&w);
+}
+
 /* ---- platforms ---- */
 
 static const char *const two[] = {"linux/amd64", "linux/arm64", NULL};
@@ -462,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_a_held_tracks_tags_stay_with_it),
         cmocka_unit_test(test_release_lets_the_higher_version_have_it),
         cmocka_unit_test(test_promote_settles_a_tag_conflict),
+        cmocka_unit_test(test_what_is_promoted_and_held_keeps_what_it_got),
         cmocka_unit_test(test_a_retired_platform_is_left_out),
         cmocka_unit_test(test_a_rollback_drops_no_platform),
         cmocka_unit_test(test_promote_goes_through_a_freeze),

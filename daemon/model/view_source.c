@@ -18,8 +18,9 @@ json_t *view_sighting(const struct model *m, const struct ref *r)
 static void add_refs(const struct model *m, const struct source *s, json_t *list)
 {
     for (const struct ref *r = s ? s->refs : NULL; r; r = r->hh.next) {
-        json_t *seen = source_ref_is_listed(m, r) ? view_sighting(m, r) : NULL;
-        if (!json_is_object(seen)) {
+        json_t *seen = view_sighting(m, r);
+        /* Few have such a text; whether a ref is listed asks all images. */
+        if (json_is_null(seen) || !source_ref_is_listed(m, r)) {
             json_decref(seen);
             continue;
         }

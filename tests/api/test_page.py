@@ -48,7 +48,7 @@ def test_it_shows_images_by_platforms_with_state_and_reasons(history, page):
     assert "dormant" in row(page, "tagged@v1.0.0")[1] and "cancelled" in row(page, "slow@master")[1]
     owned = page.look("[...document.querySelectorAll('#images .tag:not(.other)')].map((t) => t.innerText)")
     assert owned.count("1.1.0") == 1 and "1.0.0" not in owned, "a tag that a track has not now looks different"
-    assert "running" in row(page, "ticking@master")[2] and "no tracks yet" in row(page, "gone")[1]
+    assert "running" in row(page, "ticking@master")[2] and "waits for the first look for" in row(page, "gone")[1]
     text = page.look("document.body.innerText")
     assert "1 of " in text and "boards online" in text and "has not connected yet" in text and "Connection refused" in text
     link = page.look(f"({ROW % 'bad@master'}).querySelector('a').href")

@@ -215,8 +215,7 @@ static void add_job(struct model *m, struct build *b, struct slot *s)
         job_describe(m, s->job, s);
         job_want(m, s->job, b->class);
     } else if (!*s->job->spec)
-        job_describe(m, s->job,
-                     s); /* its key came again, and the registry may have lost its output */
+        job_describe(m, s->job, s); /* its key came again, and a person may have it retried */
     bj->job = s->job;
     job_hold(bj->job);
     vec_push(&bj->job->builds, b);

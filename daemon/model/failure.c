@@ -202,6 +202,15 @@ void job_attempt_lost(struct model *m, struct job *j, struct attempt *a, bool bl
         try_again(m, j, 0);
 }
 
+/* As with a board that fails: `reason` is told, and the board avoided. Returns the delay. */
+static int64_t note_infra(struct job *j, const char *board, const char *reason)
+{
+    str_replace(&j->reason, reason);
+    str_replace(&j->avoid, board);
+    j->kind = FAILURE_INFRA;
+    return model_backoff(j->infra_failures);
+}
+
 void job_given_up(struct model *m, struct job *j, struct attempt *a)
 {
     if (j->infra_failures++ == 0) {
@@ -210,10 +219,7 @@ void job_given_up(struct model *m, struct job *j, struct attempt *a)
     }
     cleanup_free char *reason = xasprintf("the agent of board %s gave it up%s%s", a->board_name,
                                           a->reason ? ": " : "", a->reason ? a->reason : "");
-    str_replace(&j->reason, reason);
-    str_replace(&j->avoid, a->board_name);
-    j->kind = FAILURE_INFRA;
-    try_again(m, j, model_backoff(j->infra_failures));
+    try_again(m, j, note_infra(j, a->board_name, reason));
 }
 
 void job_output_lost(struct model *m, struct job *j)
@@ -225,10 +231,7 @@ void job_output_lost(struct model *m, struct job *j)
         return;
     cleanup_free char *reason =
         xasprintf("the registry does not have what board %s put there", j->board ? j->board : "");
-    str_replace(&j->reason, reason);
-    str_replace(&j->avoid, j->board);
-    j->kind = FAILURE_INFRA;
-    wait_for_retry(m, j, model_backoff(j->infra_failures));
+    wait_for_retry(m, j, note_infra(j, j->board, reason));
 }
 
 void job_output_kept(struct model *m, struct job *j)

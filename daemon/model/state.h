@@ -282,13 +282,14 @@ struct job {
     bool settled;           /* cancelled: by a person; a superseded one settles nothing */
     bool emulated;          /* boards that emulate may serve */
     bool no_cache;
-    int64_t epoch;                                             /* rises with each grant */
-    int64_t recipe_failures, timeouts, infra_failures, losses; /* of this round of tries */
-    int64_t failures;     /* how often in a row it has settled as failed */
-    char *avoid;          /* board of the last failure, avoided while there is another */
-    char *suspect;        /* to blame if another board succeeds in this round; NULL: none */
-    int64_t memory_above; /* only boards with more than this many bytes; 0: any */
-    int64_t retry_clock;  /* when it may be tried again, by the farm's clock; 0: no delay */
+    int64_t epoch;                             /* rises with each grant */
+    int64_t recipe_failures, timeouts, losses; /* of this round of tries */
+    int64_t infra_failures; /* of this round, and since an output of it was kept */
+    int64_t failures;       /* how often in a row it has settled as failed */
+    char *avoid;            /* board of the last failure, avoided while there is another */
+    char *suspect;          /* to blame if another board succeeds in this round; NULL: none */
+    int64_t memory_above;   /* only boards with more than this many bytes; 0: any */
+    int64_t retry_clock;    /* when it may be tried again, by the farm's clock; 0: no delay */
     char *manifest_digest, *manifest_media_type, *config_digest, *content_digest;
     int64_t manifest_size;
     char *board; /* that built it, or builds it */
@@ -559,8 +560,8 @@ struct model {
     struct tag *tags;
     struct repository *repositories;
     struct retention *places;
-    struct pinned *pinned; /* what jobs under way need, counted: see retain.c */
-    struct awaited *awaited;
+    struct pinned *pinned;   /* what jobs under way need, counted: see retain.c */
+    struct awaited *awaited; /* keys that waiting tracks would share: see wait.c */
     struct board *boards;
 
     VEC(struct row *) dirty;

@@ -355,6 +355,8 @@ void plan_publish(struct model *m, struct track *t)
                         why.stays->tag, why.holder->id);
     else if (!move.n && running_goes_first(m, t))
         ;
+    else if (!move.n && build_active(t->current) && !kept(m, t, &children))
+        ; /* what the registry had lost is there again, under no tag that keeps it */
     else if (!move.n)
         nothing_to_move(m, t, &why);
     else if (held(m, t) && !hold_lets_through(t))

@@ -72,6 +72,17 @@ static void put(struct registry *r, const char *repository, const char *tag, con
     str_replace(&tag_of(r, repository, tag)->digest, digest);
 }
 
+/* Somebody deletes the manifest, and so every tag on it. */
+static void forget(struct registry *r, const char *digest)
+{
+    VEC_FOREACH (&r->tags, t)
+        if (str_eq(t->digest, digest))
+            str_replace(&t->digest, NULL);
+    VEC_FOREACH (&r->manifests, m)
+        if (str_eq(m->digest, digest))
+            str_replace(&m->digest, "gone");
+}
+
 static bool tagged(struct registry *r, const struct manifest *m)
 {
     VEC_FOREACH (&r->tags, t)
@@ -589,12 +600,7 @@ static void test_a_child_that_is_lost_has_no_place(void **state)
     world_begin(&w, 1);
     model_on_config(w.m, w.farm);
     world_end(&w);
-    for (size_t i = r.tags.n; i-- > 0;) /* somebody deletes it, and so every tag on it */
-        if (str_eq(r.tags.items[i].digest, digest))
-            str_replace(&r.tags.items[i].digest, NULL);
-    for (size_t i = r.manifests.n; i-- > 0;)
-        if (str_eq(r.manifests.items[i].digest, digest))
-            str_replace(&r.manifests.items[i].digest, "gone");
+    forget(&r, digest);
     for (int again = 0; again < 2; again++) {
         for (size_t i = 0; i < w.todo.n; i++) {
             struct effect e = w.todo.items[i];
@@ -621,6 +627,64 @@ static void test_a_child_that_is_lost_has_no_place(void **state)
     for (const struct retention *place = w.m->places; place; place = place->hh.next)
         kept = kept || str_eq(tag_of(&r, REPO, place->name)->digest, digest);
     assert_true(kept);
+    end(&w, &r);
+}
+
+/* An audit finds a child's place empty. */
+static void miss_place(struct world *w, const char *digest)
+{
+    for (const struct retention *place = w->m->places; place; place = place->hh.next) {
+        if (!str_eq(place->digest, digest))
+            continue;
+        struct audited seen = {place->name, digest, NULL};
+        struct err err = ERR_INIT;
+        world_begin(w, 1);
+        assert_int_equal(model_on_audit(w->m, REPO, &err), 0);
+        model_on_audited(w->m, REPO, &seen, 1);
+        world_end(w);
+        return;
+    }
+    fail_msg("no place names %s", digest);
+}
+
+/* Built again it is what is published already: no tag moves, but the build has not ended before the registry keeps it. */
+static void test_an_unchanged_build_waits_until_it_is_kept(void **state)
+{
+    struct world w;
+    struct registry r;
+    begin(&w, &r);
+    start(&w);
+    publish_more(&w, &r, 0, 1);
+    const struct track *t = track_find(w.m, TRACK);
+    cleanup_free char *digest = xstrdup(t->last->child.items[0].digest);
+    forget(&r, digest);
+    miss_place(&w, digest);
+    for (int again = 0; again < 2; again++) {
+        for (size_t i = 0; i < w.todo.n; i++) {
+            struct effect e = w.todo.items[i];
+            if (e.kind != EFFECT_RETAIN)
+                continue;
+            vec_remove(&w.todo, i);
+            retain(&w, &r, &e);
+            effect_done(&e);
+            break;
+        }
+        world_wait(&w, 5000);
+    }
+    assert_string_equal(world_track_state(&w, TRACK), "building");
+    struct wire_poll_response got = world_poll(&w, "one");
+    push(&r, REPO, digest);
+    world_succeed(&w, &got.leases.items[0], got.leases.items[0].job.key);
+    wire_poll_response_done(&got);
+    assert_string_equal(world_track_state(&w, TRACK), "publishing");
+    assert_int_equal(t->reason.code, REASON_RETAINING);
+    assert_true(build_active(t->current));
+    world_restart(&w);
+    t = track_find(w.m, TRACK);
+    assert_int_equal(t->reason.code, REASON_RETAINING);
+    run(&w, &r);
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    assert_int_equal(t->current->state, BUILD_UNCHANGED);
     end(&w, &r);
 }
 
@@ -659,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_a_killed_coordinators_put_lands_late),
         cmocka_unit_test(test_an_indexs_put_lands_late),
         cmocka_unit_test(test_a_child_that_is_lost_has_no_place),
+        cmocka_unit_test(test_an_unchanged_build_waits_until_it_is_kept),
         cmocka_unit_test(test_the_names_are_reserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -321,6 +321,8 @@ void build_sync(struct model *m, struct track *t)
     if (old && build_matches(old, t)) {
         build_update_required(m, old);
         if (build_active(old)) {
+            if (t->asked == REASON_RETRY_ASKED)
+                retry_in_build(m, t);
             retry_in(m, old);
             track_ask(m, t, REASON_NONE); /* what was asked for is this very build */
             return;

@@ -193,6 +193,9 @@ bool job_retry_due(const struct model *m, const struct job *j);
 char *job_failed_text(const struct job *j);
 /* Back into the queue now, where it waits for its time. Returns whether it did. */
 bool job_retry_now(struct model *m, struct job *j);
+/* retry.c: what failed or was cancelled of the track's build, which goes on, is wanted again as a person's, where it is what
+ * is wanted now. */
+void retry_in_build(struct model *m, struct track *t);
 /* Back into the queue when its time has come. */
 void job_timer(struct model *m);
 

@@ -3,8 +3,8 @@
  *
  * Required ones gate. Of the others the last good child stays in the index until a newer one succeeds, which
  * publishes again with it: optional ones, those that farm.yaml does not name any more (a published platform is
- * dropped only by retiring it), and a required one that is new to a track already published, until it has
- * succeeded once. */
+ * dropped only by retiring it), and a required one that is new to a track already published to this repository,
+ * until it has succeeded once. */
 #include "daemon/model/objects.h"
 #include "daemon/model/plan.h"
 
@@ -19,7 +19,7 @@ bool slot_gates(const struct slot *s)
 {
     if (s->optional || s->retired || !s->wanted)
         return false;
-    return !s->t->publication || s->last_key || last_child(s);
+    return !track_published(s->t) || s->last_key || last_child(s);
 }
 
 const struct child *slot_kept_child(const struct slot *s)

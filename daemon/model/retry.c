@@ -24,28 +24,43 @@ static bool settled_badly(const struct job *j)
     return j->state == JOB_FAILED || j->state == JOB_CANCELLED;
 }
 
+/* What a board is told of a job is what is wanted now: the base that it was described with may be kept no more. */
+static bool is_wanted_now(const struct track *t, const struct job *j)
+{
+    const struct slot *s = t->slots[j->platform];
+    return s && s->state == SLOT_READY && s->job == j && s->context;
+}
+
+void retry_in_build(struct model *m, struct track *t)
+{
+    VEC_FOREACH (&t->current->jobs, bj) {
+        struct job *j = (*bj)->job;
+        if (!settled_badly(j) || !is_wanted_now(t, j))
+            continue;
+        job_describe(m, j, t->slots[j->platform]);
+        job_want(m, j, CLASS_PERSON);
+    }
+}
+
 /* A build that has ended is history: what is tried again belongs to a new one, whose plan says anew what a board is told.
- * One that goes on has what failed or was cancelled of it wanted again, as a person's request. Returns whether that was
+ * One that goes on has what failed or was cancelled of it wanted again, as a person's request, unless newer inputs are
+ * read still or cannot be built: then once they are known, by it or by the build that they make. Returns whether that was
  * not asked for already. */
 static bool ask_for_build(struct model *m, struct track *t)
 {
-    bool fresh = false;
+    bool fresh = false, later = !t->current || !build_active(t->current);
     model_plan_later(m, t);
-    if (!t->current || !build_active(t->current)) {
+    for (size_t i = 0; !later && i < t->current->jobs.n; i++) {
+        const struct job *j = t->current->jobs.items[i]->job;
+        later = settled_badly(j) && !is_wanted_now(t, j);
+        fresh = fresh || settled_badly(j);
+    }
+    if (later) {
         fresh = !t->asked;
         track_ask(m, t, t->asked ? t->asked : REASON_RETRY_ASKED);
         return fresh;
     }
-    VEC_FOREACH (&t->current->jobs, bj) {
-        struct job *j = (*bj)->job;
-        const struct slot *s = t->slots[j->platform];
-        if (!settled_badly(j))
-            continue;
-        if (s && s->state == SLOT_READY && s->job == j && s->context)
-            job_describe(m, j, s);
-        job_want(m, j, CLASS_PERSON);
-        fresh = true;
-    }
+    retry_in_build(m, t);
     return fresh;
 }
 

@@ -168,42 +168,80 @@ static void test_a_retry_is_a_persons_request(void **state)
     world_done(&w);
 }
 
+/* The required platform builds for ever; the optional one has failed. */
+static const struct track *one_failed(struct world *w)
+{
+    static const char *const both[] = {"linux/amd64", "linux/arm64", NULL};
+    world_init(w);
+    w->platforms = both;
+    struct farm_image *base = world_image(w, "base", BASES, WORLD_MASTER, "./mk");
+    vec_push(&base->optional, PLATFORM_ARM64);
+    world_start(w);
+    world_board(w, "one");
+    world_push(w, BASES, "b1", NULL);
+    struct wire_poll_response got = world_poll(w, "one");
+    assert_int_equal(got.leases.n, 2);
+    wire_poll_response_done(&got);
+    return track_find(w->m, "base@master");
+}
+
+static void fail_optional(struct world *w, const struct track *t)
+{
+    world_begin(w, 1);
+    struct job *j = t->slots[PLATFORM_ARM64]->job;
+    while (j->state != JOB_FAILED) {
+        if (!j->live)
+            attempt_grant(w->m, j, board_find(w->m, "one"));
+        struct wire_result r = {.epoch = j->epoch,
+                                .outcome = WIRE_FAILED,
+                                .kind = WIRE_FAILURE_RECIPE,
+                                .reason = (char *)(uintptr_t) "it broke"};
+        model_on_result(w->m, j->live->lease, &r, ++w->token);
+    }
+    world_end(w);
+    assert_int_equal(j->failures, 1);
+}
+
+static void is_persons(const struct job *j)
+{
+    assert_int_equal(j->state, JOB_WANTED);
+    assert_int_equal(j->class, CLASS_PERSON);
+    assert_int_equal(j->failures, 0);
+}
+
 /* Of a platform that the build goes on without as well: the doubling of its delay begins anew. */
 static void test_a_retry_of_an_optional_one_is_a_persons_too(void **state)
 {
-    static const char *const both[] = {"linux/amd64", "linux/arm64", NULL};
     struct world w;
-    world_init(&w);
-    w.platforms = both;
-    struct farm_image *base = world_image(&w, "base", BASES, WORLD_MASTER, "./mk");
-    vec_push(&base->optional, PLATFORM_ARM64);
-    world_start(&w);
-    world_board(&w, "one");
-    world_push(&w, BASES, "b1", NULL);
-    struct wire_poll_response got = world_poll(&w, "one");
-    assert_int_equal(got.leases.n, 2); /* the required one is never done */
-    const struct job *j = track_find(w.m, "base@master")->slots[PLATFORM_ARM64]->job;
+    const struct track *t = one_failed(&w);
     for (int i = 0; i < 3; i++) {
-        world_begin(&w, 1);
-        struct job *failed = job_find(w.m, j->key);
-        while (failed->state != JOB_FAILED) {
-            if (!failed->live)
-                attempt_grant(w.m, failed, board_find(w.m, "one"));
-            struct wire_result r = {.epoch = failed->epoch,
-                                    .outcome = WIRE_FAILED,
-                                    .kind = WIRE_FAILURE_RECIPE,
-                                    .reason = (char *)(uintptr_t) "it broke"};
-            model_on_result(w.m, failed->live->lease, &r, ++w.token);
-        }
-        world_end(&w);
-        assert_int_equal(j->failures, 1);
+        fail_optional(&w, t);
         world_ask(&w, COMMAND_RETRY, "base@master");
-        assert_int_equal(j->state, JOB_WANTED);
-        assert_int_equal(j->class, CLASS_PERSON);
-        assert_int_equal(j->failures, 0);
+        is_persons(t->slots[PLATFORM_ARM64]->job);
     }
-    wire_poll_response_done(&got);
     world_done(&w);
+}
+
+/* While newer files are read nobody knows whether the job is wanted still, nor on what base: it is told then. */
+static void test_a_retry_waits_for_what_is_read(void **state)
+{
+    for (int same = 0; same < 2; same++) {
+        struct world w;
+        const struct track *t = one_failed(&w);
+        fail_optional(&w, t);
+        struct job *j = t->slots[PLATFORM_ARM64]->job;
+        world_see(&w, BASES, WORLD_MASTER, "b2");
+        world_ask(&w, COMMAND_RETRY, "base@master");
+        assert_int_equal(j->state, JOB_FAILED);
+        if (same) /* it went back: the build that goes on tries it again */
+            world_push(&w, BASES, "b1", NULL);
+        else
+            world_inspect(&w, NULL);
+        assert_int_equal(t->slots[PLATFORM_ARM64]->job == j, same);
+        is_persons(t->slots[PLATFORM_ARM64]->job);
+        assert_int_equal(t->asked, REASON_NONE);
+        world_done(&w);
+    }
 }
 
 int main(void)
@@ -216,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_what_backs_off_keeps_its_place),
         cmocka_unit_test(test_a_retry_is_a_persons_request),
         cmocka_unit_test(test_a_retry_of_an_optional_one_is_a_persons_too),
+        cmocka_unit_test(test_a_retry_waits_for_what_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,6 +195,27 @@ static void test_a_new_required_platform_gates_from_its_first_success(void **sta
     world_done(&w);
 }
 
+/* Another repository has nothing of the track yet: nothing half is published there. */
+static void test_a_new_required_platform_gates_in_a_new_repository(void **state)
+{
+    struct world w;
+    struct farm_image *image = begin(&w, false);
+    push(&w, "c1");
+    finish(&w, "linux/amd64", true);
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    str_replace(&image->repository, "r.test/osf/moved");
+    reload(&w);
+    finish(&w, "linux/amd64", true);
+    assert_string_equal(world_track_state(&w, TRACK), "building");
+    assert_null(tag_find(w.m, "r.test/osf/moved", "latest"));
+    finish(&w, "linux/arm64", true);
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    const struct tag *tag = tag_find(w.m, "r.test/osf/moved", "latest");
+    assert_non_null(tag);
+    assert_int_equal(tag->shown->child.n, 2);
+    world_done(&w);
+}
+
 /* Rule 6.6: a build that may finish although inputs are newer cannot, once it needs a platform that no board builds. */
 static void test_what_may_finish_and_needs_more_is_superseded(void **state)
 {
@@ -309,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_the_last_good_child_stays_and_becomes_stale),
         cmocka_unit_test(test_required_gates),
         cmocka_unit_test(test_a_new_required_platform_gates_from_its_first_success),
+        cmocka_unit_test(test_a_new_required_platform_gates_in_a_new_repository),
         cmocka_unit_test(test_what_may_finish_and_needs_more_is_superseded),
         cmocka_unit_test(test_a_platform_that_farm_yaml_drops_stays_until_retired),
         cmocka_unit_test(test_a_folder_that_goes_blocks_and_one_that_never_was_is_not_offered),

@@ -316,10 +316,23 @@ static bool is_part(const struct tag *tag)
     return false;
 }
 
+/* Whether somebody else puts a tag of which this one, that `t` has not got, is a single platform's: `t` is in conflict. */
+static bool is_part_of_another(const struct track *t, const struct tag_node *n)
+{
+    if (!n->whole || (n->current && str_eq(n->current->track_id, t->id)))
+        return false;
+    VEC_FOREACH (&n->whole->claimants, it) {
+        const struct track *o = *it;
+        if (o != t && o->image && o->last && !o->retired && o->slots[n->platform])
+            return true;
+    }
+    return false;
+}
+
 /* Of those that are published, the one of the highest version has the tag. */
 static bool owner(const struct track *t, const struct tag_node *n)
 {
-    if (n->current && n->current->shown && is_part(n->current))
+    if ((n->current && n->current->shown && is_part(n->current)) || is_part_of_another(t, n))
         return false;
     struct tag_claimant mine = {claims_shared(t, n), &t->parsed_version};
     VEC_FOREACH (&n->claimants, it) {

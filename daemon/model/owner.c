@@ -246,6 +246,7 @@ size_t owner_to_move(struct model *m, const struct track *t, const childvec *chi
 static bool concerned(const struct track *t, const struct track *rival, const struct tag_node *n)
 {
     return rival->lost_tag || rival->conflict || owner_has(rival, n) ||
+           rival->state == TRACK_HELD || rival->reason.code == REASON_REPOSITORY_STOPPED ||
            rival->reason.code == REASON_HELD ||
            (n->ranked && n->versions ? version_cmp(&t->parsed_version, &rival->parsed_version) == 0
                                      : rank(t, rival, n) == 0);

@@ -1,6 +1,7 @@
 /* Design rule 3: who owns a tag. */
 #include "daemon/model/objects.h"
 #include "tests/lib/model_commands.h"
+#include "tests/lib/model_steps.h"
 
 #define SOURCE "https://git.test/a.git"
 #define REPO   "r.test/osf/tool"
@@ -350,6 +351,31 @@ static void test_a_platforms_tag_is_a_base(void **state)
     world_done(&w);
 }
 
+/* A tag that a frozen track wanted goes to one that was promoted to it before: there is nothing left to wait for. */
+static void test_what_a_frozen_track_wanted_is_anothers(void **state)
+{
+    struct world w;
+    begin(&w);
+    struct farm_image *image = world_find_image(&w, "tool");
+    strvec_done(&image->tags);
+    strvec_add(&image->tags, "$version");
+    world_reload(&w);
+    see(&w, "c1", REFS(TAG("1.0.0")));
+    world_see_all(&w, SOURCE, "c1", REFS(TAG("1.0.0"), TAG("1.1.0")));
+    world_ask(&w, COMMAND_HOLD, "tool@v1.1.0");
+    world_settle(&w, NULL);
+    world_is(&w, "tool@v1.1.0", "held", "held");
+    strvec_add(&world_find_image(&w, "tool")->tags, "latest");
+    world_reload(&w);
+    world_ask(&w, COMMAND_PROMOTE, "tool@v1.1.0");
+    world_ask(&w, COMMAND_FREEZE, NULL);
+    world_is(&w, "tool@v1.0.0", "held", "frozen");
+    world_publish(&w);
+    assert_string_equal(owner(&w, "latest"), "tool@v1.1.0");
+    world_is(&w, "tool@v1.0.0", "published", "published");
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_a_ref_that_is_called_as_a_platforms_tag),
         cmocka_unit_test(test_templates_that_collide_in_one_track),
         cmocka_unit_test(test_a_platforms_tag_is_a_base),
+        cmocka_unit_test(test_what_a_frozen_track_wanted_is_anothers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -421,7 +421,8 @@ static void note_unread(struct model *m, struct track *t)
 static void plan_track(struct model *m, struct track *t)
 {
     t->queued = t->lost_tag = false;
-    bool was = t->under_way, was_stopped = t->stopped, cyclic = t->reason.code == REASON_BASE_CYCLE;
+    bool was = t->under_way, was_stopped = t->stopped, passed = wait_passes(t);
+    bool cyclic = t->reason.code == REASON_BASE_CYCLE;
     int64_t edges = m->edges;
     decide(m, t);
     bool cycle = t->reason.code == REASON_BASE_CYCLE;
@@ -440,6 +441,8 @@ static void plan_track(struct model *m, struct track *t)
         track_published_again(m, t);
     if (was && !t->under_way)
         wait_over(m, t);
+    if (passed && !wait_passes(t))
+        wait_cut(m, t);
     if (was != t->under_way || was_stopped != t->stopped) /* worth waiting for, or no more */
         track_tell_dependents(m, t);
 }

@@ -22,6 +22,10 @@ void wait_forget(struct model *m, struct track *t);
 struct track *wait_queued_ancestor(struct model *m, struct track *t);
 /* The ancestor is under way no more: whoever waits for it looks again. */
 void wait_over(struct model *m, struct track *ancestor);
+/* Whether something that is built on the track may wait for it, or for what it is built on itself. */
+bool wait_passes(const struct track *t);
+/* It passes no more: whoever waits for something above it looks again. */
+void wait_cut(struct model *m, struct track *t);
 /* A job of the key is wanted: who waits, and would have had it built, looks again. */
 void wait_job_wanted(struct model *m, const char *key);
 /* Before the tracks are freed. */

@@ -1,11 +1,13 @@
 /* What waits for what, and for how long (design rules 5, 6 and 10): orders of events in which a wait went wrong, or could. */
 #include "common/digest.h"
 #include "daemon/model/objects.h"
+#include "tests/lib/model_commands.h"
 #include "tests/lib/model_steps.h"
 
 #define BASES  "https://git.test/bases.git"
 #define MIDS   "https://git.test/mids.git"
 #define APPS   "https://git.test/apps.git"
+#define LASTS  "https://git.test/lasts.git"
 #define BASE   "base@master"
 #define MID    "mid@master"
 #define APP    "app@master"
@@ -227,6 +229,23 @@ static void test_through_a_held_one_it_does_not_wait(void **state)
     world_done(&w);
 }
 
+/* Something between comes to let nothing through: whoever waits through it, however far below, waits no more. */
+static void test_one_that_stops_between_ends_the_wait(void **state)
+{
+    struct world w;
+    three_images(&w);
+    world_image(&w, "last", LASTS, WORLD_MASTER, NULL);
+    world_reload(&w);
+    world_push(&w, LASTS, "l1", "FROM r.test/osf/app:latest\n");
+    world_settle(&w, NULL);
+    world_see(&w, BASES, WORLD_MASTER, "b2");
+    world_push(&w, LASTS, "l2", "FROM r.test/osf/app:latest\n");
+    world_is(&w, "last@master", "waiting", "base-building");
+    world_ask(&w, COMMAND_RETIRE, MID);
+    assert_string_equal(world_track_state(&w, "last@master"), "building");
+    world_done(&w);
+}
+
 /* ---- rule 6: what is under way ---- */
 
 static const char *const two[] = {"linux/amd64", "linux/arm64", NULL};
@@ -406,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_a_restart_does_not_make_boards_look_fast),
         cmocka_unit_test(test_through_a_failed_one_it_waits),
         cmocka_unit_test(test_through_a_held_one_it_does_not_wait),
+        cmocka_unit_test(test_one_that_stops_between_ends_the_wait),
         cmocka_unit_test(test_one_platform_that_backs_off_is_enough),
         cmocka_unit_test(test_what_waits_behind_a_registry_that_is_away_is_not_waited_for),
         cmocka_unit_test(test_what_may_finish_and_cannot_is_superseded),

@@ -6,7 +6,7 @@
  *                    a tag names what the store does not know: its repository stops, until a person says
  *                    `adopt` (what is there is taken for granted) or `restore` (ours is put back);
  *                    a retention tag was moved: it is wanted again;
- *                    the registry is away, or a publication ran meanwhile: looked at again
+ *                    the registry is away, or a publication ran or a person asked meanwhile: looked at again
  *
  * One repository at a time, some seconds after a start, at intervals, and on request. The store says what is true: an
  * audit changes nothing but what is said of a tag. */
@@ -232,9 +232,24 @@ static void look_at(struct model *m, struct repository *r, const struct audited 
         look_at_tag(m, r, tag, a->found);
 }
 
+/* What a person asked for has been looked at. */
+static void end_asked(struct model *m, struct repository *r)
+{
+    r->restore_seen = r->restoring;
+    if (r->adopting) {
+        r->adopting = false;
+        set_flag(m, "adopting", r->name, NULL);
+    }
+    if (r->asked) {
+        r->asked = false;
+        set_flag(m, "audit of", r->name, NULL);
+    }
+}
+
 void model_on_audited(struct model *m, const char *repository, const struct audited *tags, size_t n)
 {
     struct repository *r = model_repository(m, repository);
+    bool again = r->audit_due; /* asked for after this one began, of what is there by now */
     m->auditing = false;
     m->audit_next = m->mono;
     if (r->running || r->changes != r->audit_mark) {
@@ -244,21 +259,15 @@ void model_on_audited(struct model *m, const char *repository, const struct audi
     }
     for (size_t i = 0; i < n; i++)
         look_at(m, r, &tags[i]);
-    r->restore_seen = r->restoring;
-    if (r->adopting) {
-        r->adopting = false;
-        set_flag(m, "adopting", repository, NULL);
-    }
-    if (r->asked) {
-        r->asked = false;
-        set_flag(m, "audit of", repository, NULL);
-    }
+    if (!again)
+        end_asked(m, r);
     audit_judge(m, r);
     VEC_FOREACH (&r->tracks, t)
         model_plan_later(m, *t);
     r->audit_failures = 0;
     set_due(m, r,
-            r->restoring        ? m->mono + 60000
+            again               ? m->mono
+            : r->restoring      ? m->mono + 60000
             : m->farm->audit_ms ? m->mono + m->farm->audit_ms
                                 : 0);
     audit_timer(m);

@@ -387,6 +387,32 @@ static void test_an_audit_that_a_publication_overtook_is_repeated(void **state)
     world_done(&w);
 }
 
+/* A person wants to know what is there now: an audit that began before may have looked too early. */
+static void test_one_that_is_asked_for_during_another_is_made(void **state)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    begin(&w);
+    w.farm->audit_ms = 0; /* none of itself */
+    start(&w);
+    ask(&w);
+    ask(&w);
+    answer(&w, "", "");
+    answer(&w, "latest", HAND);
+    assert_true(world_attention(&w, "repository-stopped"));
+    ask(&w);
+    world_begin(&w, 1);
+    assert_int_equal(model_on_adopt(w.m, REPO, &err), 0);
+    world_end(&w);
+    answer(&w, "", "");
+    answer(&w, "latest", HAND);
+    assert_false(world_attention(&w, "repository-stopped"));
+    assert_false(world_attention(&w, "tag-moved"));
+    world_wait(&w, 100000);
+    assert_int_equal(asked(&w), 0);
+    world_done(&w);
+}
+
 static void test_a_registry_that_is_away_is_asked_again(void **state)
 {
     struct world w;
@@ -539,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_each_tag_is_put_back_to_what_it_named),
         cmocka_unit_test(test_a_stopped_repository_puts_nothing_back),
         cmocka_unit_test(test_an_audit_that_a_publication_overtook_is_repeated),
+        cmocka_unit_test(test_one_that_is_asked_for_during_another_is_made),
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),
         cmocka_unit_test(test_a_registry_that_asks_not_to_be_asked),
         cmocka_unit_test(test_a_place_that_was_moved_is_brought_about_again),

@@ -440,7 +440,7 @@ int watch_when(const struct watch *watch, const char *url, struct watch_when *re
         return -ENOENT;
     bool armed = uv_is_active((const uv_handle_t *)&source->timer);
     *ret = (struct watch_when){
-        .polling = source->poll_wanted || source->busy == SOURCE_POLLING,
+        .polling = source->busy == SOURCE_POLLING || (source->poll_wanted && !watch->paused),
         .next_ms = armed ? (int64_t)uv_timer_get_due_in(&source->timer) : 0,
     };
     return 0;

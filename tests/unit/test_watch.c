@@ -336,8 +336,12 @@ static void test_a_pause_puts_polls_off(void **state)
     run_for(100);
     assert_int_equal(fetches, 1);
     assert_int_equal(mine()->calls, calls);
+    assert_int_equal(watch_when(watch, url, &when), 0);
+    assert_false(when.polling); /* it is wanted, and not being looked at */
     configure(url, 60000);
     watch_pause(watch, false);
+    assert_int_equal(watch_when(watch, url, &when), 0);
+    assert_true(when.polling);
     await_calls(mine(), calls + 1);
     run_for(50);
     assert_int_equal(mine()->calls, calls + 1);

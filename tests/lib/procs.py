@@ -1,5 +1,6 @@
 """Processes of a test: started, watched, ended by pid; and proof that nothing of them is left."""
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,11 +13,27 @@ class Failed(AssertionError):
     """What the harness itself finds wrong."""
 
 
+_given = set()  # ports, which are not given again
+
+
 def free_port():
-    """A TCP port on loopback that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A TCP port on loopback that nobody listens on. Not one of those that the kernel gives to clients and to who binds port
+    0: such a port may be somebody else's when who asked for this one binds it, or while its server is down in between."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        first, last = map(int, f.read().split())
+    spare = range(10000, first) if first > 20000 else range(last + 1, 65536) or range(10000, 65536)
+    while True:
+        port = random.choice(spare)
+        if port in _given:
+            continue
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        _given.add(port)
+        return port
 
 
 def wait_for(predicate, seconds=30, what=None, every=0.1, alive=()):
@@ -155,7 +172,7 @@ class Leaks:
     ALONE = "SHEAF_TEST_ALONE"
     PLACES = ("/tmp", "/var/tmp", "/run", "/dev/shm", "/sys/fs/cgroup", "/sys/fs/cgroup/unified")
     NAMES = ("sheaf", "buildah", "oci-", "storage-run", "mmdebstrap")
-    SETTLE = 6  # seconds in which what is ending may end
+    SETTLE = 30  # seconds in which what is ending may end; waited only while there is something
 
     def __init__(self, mark, folder):
         self.mark, self.folder, self.before = mark, folder, self._files()

@@ -144,10 +144,10 @@ def test_rebuild(history):
     assert answer["build"] > last and answer["track"] == "app@master" and answer["waits"] is None
     build = history.sheafd.get(f"/v1/builds/{answer['build']}")
     assert build["class"] == "person" and build["why"]["code"] == "rebuild-asked"
-    history.sheafd.wait(lambda: history.settled("app"), 60, "app built again")
+    history.sheafd.wait(lambda: history.settled("app"), 120, "app built again")
     assert history.sheafd.get(f"/v1/builds/{answer['build']}")["state"] == "unchanged"
     assert f"build {answer['build'] + 1}" in ctl(history, "rebuild", "--platform", AMD64, "app")
-    history.sheafd.wait(lambda: history.settled("app"), 60, "app built again")
+    history.sheafd.wait(lambda: history.settled("app"), 120, "app built again")
     assert "write one of linux/amd64" in ctl(history, "rebuild", "--platform", ARM64, "app", status=1)
     assert "linux/arm64" in ctl(history, "rebuild", "--platform", "arm99", "app", status=1)
     assert "nobody" in ctl(history, "rebuild", "nobody", status=3)
@@ -156,13 +156,13 @@ def test_rebuild(history):
 def test_a_rebuild_that_cannot_begin_says_why(history):
     history.repos["app"].commit({"Dockerfile": f"FROM {history.registry.host}/osf/base:none\n"})
     history.sheafd.poll(history.repos["app"])
-    history.sheafd.wait(lambda: history.cell("app")["state"] == "blocked", 30, "app blocked")
+    history.sheafd.wait(lambda: history.cell("app")["state"] == "blocked", 120, "app blocked")
     answer = as_json(history, "rebuild", "rebuild", "app")
     assert answer["build"] is None and answer["waits"]["code"] == "base-missing", answer
     assert "not begun: " in ctl(history, "rebuild", "app")
     history.repos["app"].commit(history.dockerfile("RUN echo built >/built"))
     history.sheafd.poll(history.repos["app"])
-    history.sheafd.wait(lambda: history.settled("app"), 60, "app built again")
+    history.sheafd.wait(lambda: history.settled("app"), 120, "app built again")
 
 
 def test_poll_and_adopt_and_check(history):
@@ -261,13 +261,13 @@ def test_cancel_ends_who_follows(history):
         if child.poll() is None:
             child.kill()
             child.wait()
-    history.sheafd.wait(lambda: history.job("ticking")["attempts"][-1]["state"] == "cancelled", 60, "the board has let go of it")
+    history.sheafd.wait(lambda: history.job("ticking")["attempts"][-1]["state"] == "cancelled", 120, "the board has let go of it")
     assert f"build {build}: cancelled" in ctl(history, "cancel", str(build)), "as the first time"
     assert "has ended" in ctl(history, "cancel", str(history.sheafd.builds("base")[0]["id"]), status=1)
     assert ": cancelled" in ctl(history, "cancel", "ticking", "amd64")
     assert "999999" in ctl(history, "cancel", "999999", status=3)
     history.sheafd.ctl("rebuild", "ticking")
-    history.sheafd.wait(lambda: history.cell("ticking")["state"] == "running", 60, "ticking again")
+    history.sheafd.wait(lambda: history.cell("ticking")["state"] == "running", 120, "ticking again")
     key = history.cell("ticking")["job"]
     assert as_json(history, "cancel_job", "cancel", "ticking", "amd64") == {"job": key}
-    history.sheafd.wait(lambda: history.settled("ticking"), 60, "cancelled again")
+    history.sheafd.wait(lambda: history.settled("ticking"), 120, "cancelled again")

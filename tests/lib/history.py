@@ -5,7 +5,7 @@ import shapes
 from procs import free_port
 
 AMD64, ARM64 = "linux/amd64", "linux/arm64"
-TICKS = "i=0; while [ $i -lt 1500 ]; do echo tick $i; sleep 0.2; i=$((i + 1)); done"
+TICKS = "i=0; while [ $i -lt 15000 ]; do echo tick $i; sleep 0.2; i=$((i + 1)); done"  # for longer than all tests take
 
 
 def quote(text):
@@ -43,7 +43,7 @@ class History:
         r["far"].commit({"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
         r["former"].commit(self.dockerfile("RUN true", base="steady"))
         r["ticking"].commit(self.dockerfile(f"RUN {TICKS}", base="steady"))
-        r["quick"].commit(self.dockerfile("RUN for i in 1 2 3 4 5 6 7 8; do echo step $i; sleep 0.2; done"))
+        r["quick"].commit(self.dockerfile("RUN for i in 1 2 3 4 5 6 7 8; do echo step $i; sleep 0.5; done"))
         for version in ("1.0.0", "1.1.0"):
             r["tagged"].commit({**self.dockerfile("COPY version /version"), "version": version})
             r["tagged"].tag(f"v{version}")
@@ -66,16 +66,17 @@ class History:
     def past(self):
         """Makes the history, and has the coordinator load it from its store."""
         d = self.sheafd
-        d.wait(lambda: self.cell("slow").get("state") == "running", 120, "slow running")
+        d.wait(lambda: self.cell("slow").get("state") == "running", 300, "slow running")
         d.ctl("cancel", str(d.track("slow")["build"]))
-        d.wait(lambda: self.settled("base", "app", "bad", "slow", "tagged@v1.1.0", "quick", "former"), 200, "the first builds")
+        d.wait(lambda: self.settled("base", "app", "bad", "slow", "tagged@v1.1.0", "quick", "former"), 600, "the first builds")
         self.repos["base"].commit(shapes.base_files("2", platforms=[AMD64]))
         d.poll(self.repos["base"])
-        d.wait(lambda: len(d.builds("app")) > 1 and self.settled("base", "app", "tagged@v1.1.0", "quick"), 200, "the ripple")
+        d.wait(lambda: len(d.builds("app")) > 1 and self.settled("base", "app", "bad", "tagged@v1.1.0", "quick"), 600, "the ripple")
         d.poll(self.gone, self.lost)
         d.configure(self.config(later=True))
         d.restart()
-        d.wait(lambda: self.cell("ticking").get("state") == "running", 120, "ticking running")
+        d.wait(lambda: [r["track"] for r in d.get("/v1/status")["running"]] == ["ticking@master"], 300, "ticking running, and nothing else")
+        d.wait(lambda: self.job("ticking")["state"] == "running", 60, "its board to say so")
 
     def track_id(self, name):
         return name if "@" in name else f"{name}@master"

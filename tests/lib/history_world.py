@@ -242,11 +242,16 @@ class World:
     def decided(self):
         """What a farm at rest has decided."""
         builds = [(b["id"], b["state"]) for b in self.sheafd.builds()]
-        return builds, {id: t["publication"] for id, t in self.sheafd.tracks().items()}, len(self.proxy.tag_puts)
+        return builds, {id: t["publication"] for id, t in self.sheafd.tracks().items()}, len(self.puts(kept=False))
+
+    def puts(self, kept):
+        """What was PUT under tags: retention tags, or those of people."""
+        return [p for p in list(self.proxy.tag_puts) if p[1].startswith("_sheaf") == kept]
 
     def check_restart(self, kill):
-        """Invariant 3: starting again decides nothing."""
-        before = self.decided()
+        """Invariant 3: starting again decides nothing. What no track waits for, as what is built of a held one, may be kept
+        only then; nothing is kept again."""
+        before, kept = self.decided(), self.puts(kept=True)
         if kill:
             self.sheafd.kill()
         else:
@@ -257,6 +262,9 @@ class World:
         self.sheafd.wait_idle(60)
         changed = [(was, now) for was, now in zip(before, self.decided()) if was != now]
         assert not changed, f"a start has decided something: {changed}"
+        last = {(repository, tag): body for repository, tag, body in kept}
+        again = [p[:2] for p in self.puts(kept=True)[len(kept):] if last.get(p[:2]) == p[2]]
+        assert not again, f"a start has PUT again what is there: {again}"
 
     def check_generations(self):
         """Invariant 1, of a stopped coordinator's store: the PUTs of a tag have generations that do not fall. A digest

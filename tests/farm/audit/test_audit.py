@@ -59,7 +59,7 @@ def test_moved_by_hand_is_said(farm):
     w = World(farm)
     w.copy(f"@{w.one}", "latest")
     w.audit()
-    w.sheafd.wait(lambda: w.attention("tag-moved"), 30, "the move is said")
+    w.sheafd.wait(lambda: w.attention("tag-moved"), 60, "the move is said")
     assert w.attention("tag-moved")[0]["id"] == f"{w.repository}:latest"
     assert "tag-moved" in w.sheafd.ctl("status").stdout or "somebody moved it" in w.sheafd.ctl("status").stdout
     w.sheafd.restart()
@@ -75,14 +75,14 @@ def test_enforced_it_is_put_back(farm):
     generation = w.sheafd.track("base")["publication"]["generation"]
     w.copy(f"@{w.one}", "latest")
     w.audit()
-    w.sheafd.wait(lambda: w.latest() == w.two, 30, "it is put back")
+    w.sheafd.wait(lambda: w.latest() == w.two, 60, "it is put back")
     w.sheafd.wait_idle(60)
     assert w.sheafd.track("base")["publication"]["generation"] == generation + 1
     # Deleting the index takes every tag that is on it: all are brought back, from the store's bytes.
     assert w.registry.request("DELETE", f"/v2/osf/base/manifests/{w.two}")[0] == 202
     assert w.latest() is None
     w.audit()
-    w.sheafd.wait(lambda: w.latest() == w.two, 30, "it is there again")
+    w.sheafd.wait(lambda: w.latest() == w.two, 60, "it is there again")
     w.sheafd.wait_idle(60)
     w.registry.collect()
     assert oci.file_content(w.registry, "osf/base", "latest", "linux/amd64", "etc/alpine-release").strip() == b"2"
@@ -93,10 +93,10 @@ def test_a_stranger_stops_the_repository(farm):
     w = World(farm, enforce=True)
     hand = w.strange("latest")
     w.audit()
-    w.sheafd.wait(lambda: w.attention("repository-stopped"), 30, "the repository stops")
+    w.sheafd.wait(lambda: w.attention("repository-stopped"), 60, "the repository stops")
     w.up.commit(shapes.base_files("3", platforms=AMD64))
     w.sheafd.poll(w.up)
-    w.sheafd.wait(lambda: w.sheafd.track("base")["cells"][0]["state"] == "succeeded" and w.sheafd.builds("base")[-1]["id"] == 3,
+    w.sheafd.wait(lambda: w.sheafd.builds("base")[-1]["id"] == 3 and w.sheafd.track("base")["cells"][0]["state"] == "succeeded",
                   100, "it is built")
     assert w.latest() == hand and w.sheafd.track("base")["reason"]["code"] == "repository-stopped"
     w.sheafd.restart()
@@ -105,12 +105,12 @@ def test_a_stranger_stops_the_repository(farm):
     w.sheafd.ctl("restore", w.repository)
     w.sheafd.wait(lambda: w.latest() not in (hand, w.two), 60, "the newest is published")
     w.sheafd.wait_idle(60)
-    w.sheafd.wait(lambda: not w.attention("restoring"), 30, "it is restored")
+    w.sheafd.wait(lambda: not w.attention("restoring"), 60, "it is restored")
     assert not w.attention("repository-stopped") and not w.attention("tag-moved")
     # Another stranger is adopted, and stays until there is something new.
     hand = w.strange("latest")
     w.audit()
-    w.sheafd.wait(lambda: w.attention("repository-stopped"), 30, "the repository stops again")
+    w.sheafd.wait(lambda: w.attention("repository-stopped"), 60, "the repository stops again")
     w.sheafd.ctl("adopt", w.repository)
     w.sheafd.wait_idle(60)
     w.audit()

@@ -33,7 +33,7 @@ def accepted(sheafd):
         return f.read()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_two_on_one_state_folder(farm):
     """The second says why it ends, and the first has noticed nothing."""
     _, _, config = one_image(farm)
@@ -51,7 +51,7 @@ def test_two_on_one_state_folder(farm):
     first.ctl("status")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 def test_bad_files(farm):
     """A reload with one changes nothing, and a start with one runs on the last that was good in every respect."""
     registry, _, config = one_image(farm)
@@ -59,7 +59,7 @@ def test_bad_files(farm):
     kept = accepted(sheafd)
 
     def says(text):
-        sheafd.wait(lambda: text in sheafd.process.output(), 20, text)
+        sheafd.wait(lambda: text in sheafd.process.output(), 60, text)
 
     sheafd.configure({**config, "registries": {registry.host: {"username": "u", "password-file": farm.path("nothing")}}})
     sheafd.reload()
@@ -108,7 +108,8 @@ def test_stopped_at_any_time(farm):
     sheafd.settle(app)
     assert sheafd.track("app")["state"] == "published" and registry.digest("osf/app", "latest")
     for job in sheafd.jobs("app"):
-        assert len(job["attempts"]) <= 1, job
+        # One that was granted as the coordinator ended, and that the board was never told of, has not begun.
+        assert len([a for a in job["attempts"] if a["started_at"]]) <= 1, job
 
 
 class SmallDisk:
@@ -154,7 +155,7 @@ def post(sheafd, path):
 def test_no_room(farm):
     """The store has none while a job runs, for longer than a lease's term: changes are refused, reads are answered with
     what is committed, and afterwards all goes on as if the time had stood still."""
-    registry, app, config = one_image(farm, "RUN for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done\n",
+    registry, app, config = one_image(farm, "RUN for i in $(busybox seq 18); do echo line $i; sleep 1; done\n",
                                       **{"lease-term": "10s", "poll": "5s"})
     disk = SmallDisk(farm, farm.path("sheafd"), "48m")
     sheafd = farm.coordinator(config)
@@ -168,7 +169,7 @@ def test_no_room(farm):
         threading.Thread(target=lambda: sheafd.ctl("hold", "app", check=False, timeout=120), daemon=True).start()
         return sheafd.get("/v1/status")["stalled"]
 
-    wait_for(stalled, 30, "the store to stall", every=1)
+    wait_for(stalled, 120, "the store to stall", every=1)
     assert post(sheafd, "/v1/freeze") == (503, "5")
     refused = sheafd.ctl("freeze", check=False)
     assert refused.returncode != 0 and "full" in refused.stderr
@@ -185,7 +186,7 @@ def test_no_room(farm):
     # What would be is foretold from that, too.
     foretold = sheafd.ctl_json("what-if", "board", "board", "--lost")
     assert [j["track"] for j in foretold["interrupted"]] == [track["id"]] and not foretold["builds"], foretold
-    sheafd.wait(lambda: sheafd.get("/v1/sources")["sources"][0]["state"] != "polling", 30, "a poll to end")
+    sheafd.wait(lambda: sheafd.get("/v1/sources")["sources"][0]["state"] != "polling", 120, "a poll to end")
     polls = app.server.requests()
     sheafd.reload()
     time.sleep(25)
@@ -193,22 +194,22 @@ def test_no_room(farm):
     assert "reloaded" not in sheafd.process.output(), "that is an event, too"
     assert sheafd.get("/v1/tracks") == seen[1] and sheafd.get("/v1/status")["stalled"]
     disk.empty()
-    sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 30, "room again")
-    sheafd.wait(lambda: sheafd.track("app")["hold"], 30, "the hold to be seen")
-    assert "reloaded" in sheafd.process.output()
-    sheafd.wait(lambda: app.server.requests() > polls, 30, "upstream to be asked again")
+    sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 120, "room again")
+    sheafd.wait(lambda: sheafd.track("app")["hold"], 120, "the hold to be seen")
+    sheafd.wait(lambda: "reloaded" in sheafd.process.output(), 120, "the reload that waited")
+    sheafd.wait(lambda: app.server.requests() > polls, 120, "upstream to be asked again")
     sheafd.ctl("release", "app")
     sheafd.wait_idle(200)
     assert sheafd.track("app")["state"] == "published" and registry.digest("osf/app", "latest")
     job, = sheafd.jobs("app")
     assert [a["state"] for a in job["attempts"]] == ["succeeded"]
     log = sheafd.job_log(job["key"])
-    assert all(log.count(f"line {i}\n") == 1 for i in range(1, 9)), log
+    assert all(log.count(f"line {i}\n") == 1 for i in range(1, 19)), log
     # And a start with no room at all is a start.
     disk.fill()
     sheafd.kill()
     sheafd.start()
     assert sheafd.track("app")["state"] == "published"
     disk.empty()
-    sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 30, "room again")
+    sheafd.wait(lambda: not sheafd.get("/v1/status")["stalled"], 120, "room again")
     sheafd.settle(app)

@@ -68,7 +68,8 @@ def one_image(farm, password="pw"):
     sheafd = farm.coordinator({
         "registry": f"{registry.host}/osf", "platforms": ["linux/amd64"],
         "images": {"tool": {"source": up.url, "ref": "refs/heads/master", "tags": ["latest"]}},
-        "registries": {registry.host: {"username": "u", "password-file": farm.path("pw")}}})
+        "registries": {registry.host: {"username": "u", "password-file": farm.path("pw")}},
+        "lease-term": "10m"})  # the board in Python does not poll while it works
     return registry, sheafd
 
 

@@ -130,7 +130,7 @@ class Steps:
         assert done.returncode in (0, 1, 3), done  # 1: not as things are
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [int(ANOTHER)] if ANOTHER else SEEDS)
 def test_a_short_history(farm, seed):
     w = World(farm)

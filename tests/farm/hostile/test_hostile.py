@@ -59,8 +59,7 @@ class Target:
         self.base.commit(shapes.base_files("2", platforms=["linux/amd64"]))
         self.sheafd.settle(self.base)
         assert self.sheafd.track("base")["state"] == "published"
-        jobs = os.path.join(self.agent.state, "jobs")
-        assert not os.path.isdir(jobs) or os.listdir(jobs) == [], "workspaces are gone"
+        self.sheafd.wait(lambda: os.listdir(os.path.join(self.agent.state, "jobs")) == [], 60, "workspaces to be gone")
 
     def failure(self, image):
         """Why the image is not built, as one text: the track's reason, its job's and its attempts'."""

@@ -106,7 +106,12 @@ def test_the_commit_is_gone_upstream(farm):
     assert first not in up.git("rev-list", "--all", "--objects")
     for _ in range(2):
         sheafd.poll(up)
-    sheafd.wait(lambda: sheafd.track("app")["commit"] == second, 60, "the second commit counts")
+
+    def read():
+        """The second commit counts, and has been read: nobody works in the mirror."""
+        track = sheafd.track("app")
+        return track["commit"] == second and track["state"] == "building"
+    sheafd.wait(read, 60, "the second commit counts")
     shutil.rmtree(mirror(sheafd, up))
     farm.agent(sheafd, "board")
     sheafd.wait_idle(100)
@@ -131,6 +136,23 @@ def held(sheafd, up):
         yield
 
 
+def wait_for_fetch(sheafd):
+    """Waits until a worker wants to fetch into a mirror that is held: the listing has ended, its sighting is being made."""
+    def waiting():
+        with open("/proc/locks", encoding="ascii") as f:
+            pids = [line.split()[5] for line in f if "-> FLOCK" in line]
+        return [pid for pid in pids if parent(pid) == sheafd.process.pid]
+    sheafd.wait(waiting, 60, "a fetch that is held")
+
+
+def parent(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            return int(f.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
 @pytest.mark.timeout(300)
 def test_a_source_goes_while_it_is_read(farm):
     """It is taken from farm.yaml with an inspection and a sighting under way, comes back, and is stopped in the middle."""
@@ -139,6 +161,7 @@ def test_a_source_goes_while_it_is_read(farm):
     with held(sheafd, up):
         up.commit(tiny("2"))
         sheafd.ctl("poll", up.url)
+        wait_for_fetch(sheafd)
         sheafd.configure(rest)
         sheafd.reload()
         sheafd.wait(lambda: not sheafd.get("/v1/sources")["sources"], 30, "no sources")
@@ -150,12 +173,13 @@ def test_a_source_goes_while_it_is_read(farm):
     with held(sheafd, up):
         up.commit(tiny("3"))
         sheafd.ctl("poll", up.url)
+        wait_for_fetch(sheafd)
         assert sheafd.stop() == 0
     open(f"{sheafd.state}/contexts/half.tar.tmp", "w", encoding="ascii").close()
     sheafd.start()
     sheafd.settle(up)
     assert len(sheafd.builds("app")) == 3 and os.path.isdir(mirror(sheafd, up))
-    assert not os.path.exists(f"{sheafd.state}/contexts/half.tar.tmp")
+    sheafd.wait(lambda: not os.path.exists(f"{sheafd.state}/contexts/half.tar.tmp"), 60, "what was left half made to be gone")
     # a restart without it gives the disk back
     sheafd.configure(rest)
     sheafd.restart()
@@ -173,7 +197,7 @@ def test_a_new_pattern_while_a_sighting_is_made(farm):
     with held(sheafd, up):
         up.commit(tiny("2"))
         sheafd.ctl("poll", up.url)
-        sheafd.wait(lambda: os.path.exists(mirror(sheafd, up) + ".fetch"), 10)
+        wait_for_fetch(sheafd)
         sheafd.configure({**config, "images": images})
         sheafd.reload()
         sheafd.wait(lambda: len(sheafd.get("/v1/images")["images"]) == 2, 30, "two images")

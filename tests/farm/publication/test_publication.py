@@ -101,7 +101,7 @@ def test_killed_at_every_request(farm, forward):
 @pytest.mark.timeout(300)
 def test_a_put_that_lands_after_the_restart(farm):
     """It was on its way when the coordinator was killed, and arrives when the next version has long been pushed."""
-    world = World(farm, limit="15s")
+    world = World(farm, limit="20s")
     sheafd, proxy = world.sheafd, world.proxy
     proxy.late = True
     proxy.catch(1, "PUT /v2/osf/app/manifests/latest$")
@@ -109,11 +109,12 @@ def test_a_put_that_lands_after_the_restart(farm):
     sheafd.poll(world.app)
     sheafd.wait(proxy.caught.is_set, 120, "the PUT of latest")
     sheafd.kill()
-    sheafd.start()
+    # Well before it can land no more, which the coordinator reckons from its start.
     threading.Timer(10, proxy.release).start()
+    sheafd.start()
     world.push(2)
     sheafd.poll(world.app)
-    sheafd.wait(proxy.delivered.is_set, 30, "the late PUT")
+    sheafd.wait(proxy.delivered.is_set, 60, "the late PUT")
     sheafd.wait_idle(120)
     world.check_published()
 
@@ -121,17 +122,17 @@ def test_a_put_that_lands_after_the_restart(farm):
 @pytest.mark.timeout(300)
 def test_a_put_that_lands_after_503(farm):
     """A registry in trouble answers 503, and stores the tag all the same, when the next version has long been pushed."""
-    world = World(farm, limit="15s")
+    world = World(farm, limit="20s")
     sheafd, proxy = world.sheafd, world.proxy
     proxy.late, proxy.status = True, 503
     proxy.catch(1, "PUT /v2/osf/app/manifests/latest$")
     world.push(1)
     sheafd.poll(world.app)
     sheafd.wait(proxy.caught.is_set, 120, "the PUT of latest")
-    threading.Timer(12, proxy.release).start()
+    threading.Timer(10, proxy.release).start()
     world.push(2)
     sheafd.poll(world.app)
-    sheafd.wait(proxy.delivered.is_set, 30, "the late PUT")
+    sheafd.wait(proxy.delivered.is_set, 60, "the late PUT")
     sheafd.wait_idle(120)
     world.check_published()
 
@@ -153,7 +154,7 @@ def test_a_retention_that_lands_after_the_restart(farm):
         if n == 5:
             late = world.registry.digest("osf/app", place)
             proxy.release()
-            sheafd.wait(proxy.delivered.is_set, 30, "the late PUT")
+            sheafd.wait(proxy.delivered.is_set, 60, "the late PUT")
             assert world.registry.digest("osf/app", place) == late, "nothing else has that place yet"
         world.push(n)
         sheafd.settle(world.app)

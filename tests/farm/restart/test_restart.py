@@ -23,10 +23,11 @@ def slow_image(farm, seconds):
 
 
 def running(sheafd, image="slow"):
-    """The job of the image that is running, whole; None when there is none."""
+    """The job of the image that a board says it runs, whole; None when there is none."""
     track = sheafd.track(image)
     cell = track["cells"][0] if track else None
-    return sheafd.job(cell["job"]) if cell and cell["state"] == "running" else None
+    job = sheafd.job(cell["job"]) if cell and cell["job"] else None
+    return job if job and job["state"] == "running" else None
 
 
 @pytest.mark.timeout(600)
@@ -62,7 +63,7 @@ def test_the_board_dies_in_the_middle(farm):
     job = sheafd.job(job["key"])
     assert [a["state"] for a in job["attempts"]] == ["lost", "succeeded"]
     assert registry.digest("osf/slow", "latest")
-    assert os.listdir(os.path.join(agent.state, "jobs")) == []
+    sheafd.wait(lambda: os.listdir(os.path.join(agent.state, "jobs")) == [], 60, "nothing of it to be left")
 
 
 @pytest.mark.timeout(600)
@@ -96,5 +97,5 @@ def test_the_registry_is_away(farm):
     time.sleep(5)
     assert sheafd.track("slow")["state"] != "failed"
     registry.start()
-    sheafd.wait(lambda: sheafd.track("slow")["state"] == "published" and len(sheafd.builds("slow")) == 2, 200, "published")
+    sheafd.wait(lambda: len(sheafd.builds("slow")) == 2 and sheafd.track("slow")["state"] == "published", 200, "published")
     assert all(b["blames"] == 0 for b in sheafd.get("/v1/boards")["boards"])

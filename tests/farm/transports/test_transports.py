@@ -50,8 +50,12 @@ def test_away_empty_and_deleted(farm):
     farm.agent(sheafd, "board")
     sheafd.wait(lambda: (sheafd.track("good") or {}).get("state") == "published", 100, "good published")
     sheafd.wait(lambda: "3.20" in registry.tags("osf/line"), 100, "line published")
-    sheafd.wait(lambda: all(s["polled_at"] for s in sheafd.get("/v1/sources")["sources"]), 30, "all polled")
-    sources = {s["url"]: s for s in sheafd.get("/v1/sources")["sources"]}
+
+    def polled():
+        """The sources, while none is being looked at: what is away is looked at again every few seconds."""
+        sources = {s["url"]: s for s in sheafd.get("/v1/sources")["sources"]}
+        return all(s["state"] not in ("new", "polling") for s in sources.values()) and sources
+    sources = sheafd.wait(polled, 60, "all polled")
     assert sources[away]["state"] == "failing" and sources[away]["error"]
     assert sources[good.url]["state"] == sources[empty.url]["state"] == "ok"
 
@@ -65,5 +69,5 @@ def test_away_empty_and_deleted(farm):
     sheafd.poll(good)
     assert sheafd.track("line")["state"] == "published", "one sighting is not enough"
     sheafd.poll(good)
-    sheafd.wait(lambda: sheafd.track("line")["state"] == "deleted", 30, "deleted")
+    sheafd.wait(lambda: sheafd.track("line")["state"] == "deleted", 60, "deleted")
     assert "3.20" in registry.tags("osf/line")

@@ -27,7 +27,7 @@ def fake(tmp_path):
 def ctl(fake, *args, url=False):
     env = {k: v for k, v in os.environ.items() if not k.startswith("SHEAF_")}
     where = ["--url", fake.url] if url else ["--socket", fake.socket]
-    return subprocess.run([CTL, *where, *args], capture_output=True, text=True, env=env, timeout=20, check=False)
+    return subprocess.run([CTL, *where, *args], capture_output=True, text=True, env=env, timeout=100, check=False)
 
 
 def said(done, status=0):
@@ -198,7 +198,7 @@ def test_exit_statuses(fake, args, status):
 
 
 def test_nobody_there(tmp_path):
-    done = subprocess.run([CTL, "--socket", str(tmp_path / "none"), "status"], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([CTL, "--socket", str(tmp_path / "none"), "status"], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 4 and str(tmp_path / "none") in done.stderr
 
 

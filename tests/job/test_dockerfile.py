@@ -116,7 +116,7 @@ def test_failures_say_why(bench):
         (f"FROM {name}\nRUN sleep 100\n", "timeout", ["still running"]),
     ]
     for text, kind, words in cases:
-        got = bench.run({"Dockerfile": text}, kind="dockerfile", dockerfile="Dockerfile", bases=[base], timeout_ms=20000 if kind != "timeout" else 4000)
+        got = bench.run({"Dockerfile": text}, kind="dockerfile", dockerfile="Dockerfile", bases=[base], timeout_ms=100000 if kind != "timeout" else 4000)
         assert (got.outcome, got.kind) == ("failed", kind), (text[:100], got.result)
         for word in words:
             assert word in got.reason, (text[:100], got.reason)

@@ -1,6 +1,10 @@
 """A recipe that does its worst: the board is afterwards as it was before."""
 import os
 
+import pytest
+
+pytestmark = pytest.mark.timeout(600)
+
 WORST = r"""
 echo "--- look"
 env; cat /proc/self/mountinfo > /dev/null

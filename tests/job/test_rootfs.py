@@ -12,6 +12,8 @@ import pytest
 from bench import BUILD, EPOCH, JOB
 from procs import sandboxed
 
+pytestmark = pytest.mark.timeout(600)
+
 FOLDER = r"""
 set -e
 mkdir -p "$SHEAF_ROOTFS/etc" "$SHEAF_ROOTFS/bin"
@@ -84,10 +86,9 @@ def test_cancel(bench, builder):
     folder, process = bench.start({}, script="echo begun; sleep 1000 & sleep 1000", **builder)
     while "begun" not in open(os.path.join(folder, "log"), encoding="utf-8").read():
         time.sleep(0.05)
-    begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    got = bench.finish(folder, process)
-    assert got.status == 0 and got.outcome == "cancelled" and time.monotonic() - begun < 5
+    got = bench.finish(folder, process, timeout=60)  # long before anything in it ends by itself
+    assert got.status == 0 and got.outcome == "cancelled"
 
 
 def test_death_of_the_helper_ends_everything(bench, builder):
@@ -96,7 +97,7 @@ def test_death_of_the_helper_ends_everything(bench, builder):
         time.sleep(0.05)
     process.kill()
     process.wait()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while sandboxed(folder) and time.monotonic() < until:
         time.sleep(0.05)
     subprocess.run([JOB, "--sweep", bench.dir], check=True)
@@ -136,7 +137,7 @@ def test_board_without_user_namespaces_says_so_and_works():
         pytest.skip("needs root")
     script = f"""mount -t proc proc /proc && echo 0 > /proc/sys/user/max_user_namespaces
 {JOB} --facts && {BUILD}/tests/unit/test-sandbox"""
-    done = subprocess.run(["unshare", "-Ur", "-m", "-p", "-f", "sh", "-c", script], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(["unshare", "-Ur", "-m", "-p", "-f", "sh", "-c", script], capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     facts = json.loads(done.stdout.split("\n")[0])
     assert "userns" not in facts["sandbox"] and {"mount", "pid"} <= set(facts["sandbox"])

@@ -70,7 +70,7 @@ class Browser:
             raise Failed(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def wait(self, script, seconds=30):
+    def wait(self, script, seconds=120):
         """Waits until an expression is true in the page; returns its value."""
         until = time.monotonic() + seconds
         while not (value := self.look(script)):

@@ -56,7 +56,7 @@ class Docker:
             "dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver=vfs",
             "--data-root", farm.path("docker/data"), "--exec-root", farm.path("docker/exec"),
             "--pidfile", farm.path("docker.pid"), "-H", f"unix://{self.socket}"])
-        wait_for(lambda: self.docker("version", check=False).returncode == 0, 60, "dockerd", alive=[self.process])
+        wait_for(lambda: self.docker("version", check=False).returncode == 0, 180, "dockerd", alive=[self.process])
 
     def docker(self, *args, check=True, timeout=300):
         return run(["/usr/bin/docker", "-H", f"unix://{self.socket}", *args], check=check, timeout=timeout)

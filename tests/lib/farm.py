@@ -146,7 +146,7 @@ class Coordinator:
             SHEAFD, "--config", self.file, "--state", self.state,
             "--listen-agents", f"127.0.0.1:{self.agents_port}", "--listen-status", f"127.0.0.1:{self.status_port}",
             "--socket", self.socket, "--log-level", "debug", *self.args], self.farm.log(self.name), env=self.farm.env)
-        wait_for(self.ready, 30, f"{self.name} ready", alive=[self.process])
+        wait_for(self.ready, 120, f"{self.name} ready", alive=[self.process])
 
     def ready(self):
         """Whether the status endpoint and the socket answer."""
@@ -235,7 +235,7 @@ class Coordinator:
             begun = self.get("/v1/status")["now_at"]
             self.ctl("poll", url)
             self.wait(lambda: any(s["url"] == url and (s["polled_at"] or 0) >= begun and s["state"] in ("ok", "failing")
-                                  for s in self.get("/v1/sources")["sources"]), 60, f"{url} polled")
+                                  for s in self.get("/v1/sources")["sources"]), 120, f"{url} polled")
 
     def idle(self):
         """Whether there is nothing left to do: every track has come to rest, and no build is open."""
@@ -288,7 +288,7 @@ class Agent:
         self.killed = False
         self.process = Process(self.name, self.command(), self.farm.log(self.name), env=self.farm.env, grace=60)
         if wait:
-            self.coordinator.wait(self.online, 30, f"board {self.name} online")
+            self.coordinator.wait(self.online, 120, f"board {self.name} online")
 
     def online(self):
         self.process.check()

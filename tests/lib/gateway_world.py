@@ -34,7 +34,7 @@ class Gateway:
         with open(path, "w", encoding="utf-8") as f:
             json.dump(config, f)
         self.process = Process("gateway-tool", [f"{BUILD}/tests/gateway-tool", path], self.log, env=getattr(registry, "env", None))
-        wait_for(lambda: "\n" in self.process.output(), 10, "gateway", alive=[self.process])
+        wait_for(lambda: "\n" in self.process.output(), 60, "gateway", alive=[self.process])
         self.port = int(self.process.output().split("\n")[0])
 
     def request(self, method, path, body=None, lease="L1", secret="s1", headers=(), chunked=False):

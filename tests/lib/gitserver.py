@@ -114,7 +114,7 @@ class GitServer:
         command = [GIT_DAEMON if os.path.exists(GIT_DAEMON) else "git-daemon", "--verbose", "--export-all", f"--base-path={folder}",
                    "--listen=127.0.0.1", f"--port={self.port}", "--reuseaddr", "--max-connections=64", folder]
         self.process = Process("git daemon", command, log, env={**ENV, **(env or {})})
-        wait_for(lambda: listening(self.port), 20, "git daemon", alive=[self.process])
+        wait_for(lambda: listening(self.port), 60, "git daemon", alive=[self.process])
 
     def requests(self):
         """How many it was asked for so far."""
@@ -150,7 +150,7 @@ setenv.set-environment = ("GIT_PROJECT_ROOT" => "{folder}", "GIT_HTTP_EXPORT_ALL
   "GIT_CONFIG_NOSYSTEM" => "1", "GIT_CONFIG_COUNT" => "1", "GIT_CONFIG_KEY_0" => "safe.directory", "GIT_CONFIG_VALUE_0" => "*")
 ''')
         self.process = Process("lighttpd", ["/usr/sbin/lighttpd", "-D", "-f", config], log, env={**ENV, **(env or {})})
-        wait_for(lambda: listening(self.port), 20, "lighttpd", alive=[self.process])
+        wait_for(lambda: listening(self.port), 60, "lighttpd", alive=[self.process])
 
     def url(self, upstream):
         return f"http://127.0.0.1:{self.port}/git/{upstream.name}.git"
@@ -183,7 +183,7 @@ UsePAM no
 PidFile none
 ''')
         self.process = Process("sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", config], log, env=env)
-        wait_for(lambda: listening(self.port), 20, "sshd", alive=[self.process])
+        wait_for(lambda: listening(self.port), 60, "sshd", alive=[self.process])
 
     def known_hosts(self):
         """The line for a known_hosts file."""

@@ -43,7 +43,7 @@ http: {{addr: "{self.host}"}}
 
     def start(self):
         self.process = Process("docker-registry", ["docker-registry", "serve", self.config], self.log, env=self.env)
-        wait_for(lambda: self.request("GET", "/v2/")[0] in (200, 401), 20, "docker-registry", alive=[self.process])
+        wait_for(lambda: self.request("GET", "/v2/")[0] in (200, 401), 60, "docker-registry", alive=[self.process])
 
     def stop(self):
         return self.process.stop()

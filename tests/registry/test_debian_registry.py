@@ -127,6 +127,7 @@ def test_manifest_delete(debian_registry, client, tmp_path):
     tool.fails("ENOENT", "head", "a/b", "1")
 
 
+@pytest.mark.timeout(600)
 def test_a_large_blob_leaves_memory_flat(debian_registry, client, tmp_path):
     registry = debian_registry()
     path, out = tmp_path / "large", tmp_path / "out"

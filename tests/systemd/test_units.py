@@ -27,7 +27,7 @@ def test_systemd_understands_it(name, tmp_path):
     text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit(name), flags=re.M)
     (tmp_path / name).write_text(text, encoding="utf-8")
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(tmp_path / name)], capture_output=True,
-                          text=True, timeout=60, check=False)
+                          text=True, timeout=100, check=False)
     ours = [line for line in (done.stdout + done.stderr).splitlines() if name in line or str(tmp_path) in line]
     assert done.returncode == 0 and not ours, done.stdout + done.stderr
 
@@ -37,7 +37,7 @@ def test_a_spoiled_unit_is_noticed(name, tmp_path):
     text = unit(name).replace("Type=notify", "Type=notify\nWatchdogSecs=60")
     (tmp_path / name).write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.M), encoding="utf-8")
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(tmp_path / name)], capture_output=True,
-                          text=True, timeout=60, check=False)
+                          text=True, timeout=100, check=False)
     assert "WatchdogSecs" in done.stderr
 
 
@@ -59,7 +59,7 @@ def test_its_man_pages_are_installed(name):
 
 def test_the_agents_options_exist():
     agent = f"{BUILD}/agent/sheaf-agent"
-    known = subprocess.run([agent, "--help"], capture_output=True, text=True, timeout=20, check=True).stdout
+    known = subprocess.run([agent, "--help"], capture_output=True, text=True, timeout=100, check=True).stdout
     words = re.search(r"^ExecStart=\S+ (.*)", unit("sheaf-agent.service"), re.M)[1].split()
     for option in [w for w in words if w.startswith("--")]:
         assert option in known
@@ -73,7 +73,7 @@ def test_the_example_is_taken(tmp_path):
     path.write_text(text + f"state = {tmp_path}/no/such/folder\n", encoding="utf-8")
     path.chmod(0o600)
     done = subprocess.run([f"{BUILD}/agent/sheaf-agent", "--config", str(path), "--helper", "/bin/false"],
-                          capture_output=True, text=True, timeout=20, check=False)
+                          capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 1 and "cannot make" in done.stderr, done.stderr
 
 
@@ -83,11 +83,11 @@ def test_user_and_folders(tmp_path):
     for folder in ("etc", "usr/lib/sysusers.d"):
         (root / folder).mkdir(parents=True)
     shutil.copy(f"{ROOT}/systemd/sysusers.conf", root / "usr/lib/sysusers.d/sheaf.conf")
-    subprocess.run(["systemd-sysusers", f"--root={root}"], timeout=60, check=True)
+    subprocess.run(["systemd-sysusers", f"--root={root}"], timeout=100, check=True)
     assert "sheaf:x:" in (root / "etc/passwd").read_text(encoding="utf-8")
     (root / "etc/sheaf").mkdir(mode=0o700)
     (root / "etc/sheaf/agent.conf").touch(0o644)
-    subprocess.run(["systemd-tmpfiles", "--create", f"--root={root}", f"{ROOT}/systemd/tmpfiles.conf"], timeout=60,
+    subprocess.run(["systemd-tmpfiles", "--create", f"--root={root}", f"{ROOT}/systemd/tmpfiles.conf"], timeout=100,
                    check=True)
     assert (root / "etc/sheaf/agent.conf").stat().st_mode & 0o777 == 0o600
     assert (root / "etc/sheaf").stat().st_mode & 0o777 == 0o755

@@ -29,7 +29,8 @@ bool held(struct model *m, const struct track *t)
 
 struct publication *hold_pinned(const struct model *m, const struct track *t)
 {
-    return t->pinned ? publication_find(m, t->pinned) : NULL;
+    struct publication *p = t->pinned ? publication_find(m, t->pinned) : NULL;
+    return p && t->image && str_eq(p->repository, t->image->repository) ? p : NULL;
 }
 
 bool hold_lets_through(const struct track *t)
@@ -50,8 +51,12 @@ static void fill(struct hold *h, enum reason_code code, const char *by, const ch
 bool hold_of(struct model *m, const struct track *t, struct hold *ret)
 {
     if (t && t->held) {
+        const struct publication *p = t->pinned ? publication_find(m, t->pinned) : NULL;
+        bool elsewhere = p && !hold_pinned(m, t);
         cleanup_free char *what =
-            t->pinned ? xasprintf("pinned to publication %" PRId64, t->pinned) : xstrdup("held");
+            t->pinned ? xasprintf("pinned to publication %" PRId64 "%s%s", t->pinned,
+                                  elsewhere ? " of " : "", elsewhere ? p->repository : "")
+                      : xstrdup("held");
         fill(ret, t->pinned ? REASON_PINNED : REASON_HELD, t->held_by, t->hold_reason, NULL, what);
         ret->at = t->held_at;
     } else if (t && t->image && t->image->hold) {

@@ -20,7 +20,8 @@ void hold_done(struct hold *h);
 #define cleanup_hold cleanup_(hold_done)
 /* Whether a freeze, by a person or by farm.yaml, holds everything. */
 bool frozen(struct model *m);
-/* The publication that the track's tags stay at; NULL: none, or no longer known. */
+/* The publication that the track's tags stay at; NULL: none, no longer known, or of a repository to which its image is not
+ * published now, which says nothing of the tags of this one. */
 struct publication *hold_pinned(const struct model *m, const struct track *t);
 /* Whether the hold lets the track's latest build through: a person promoted it. */
 bool hold_lets_through(const struct track *t);

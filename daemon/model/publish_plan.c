@@ -303,7 +303,7 @@ static void take_over(struct model *m, struct track *t, const strvec *move)
 static bool running_goes_first(struct model *m, struct track *t)
 {
     const struct publication *running = publish_running(m, t);
-    if (!running || t->pinned)
+    if (!running || hold_pinned(m, t))
         return false;
     if (running->state < PUBLICATION_TAGS) {
         publication_abandon(m, model_repository(m, running->repository)->running,
@@ -345,7 +345,8 @@ void plan_publish(struct model *m, struct track *t)
         t->conflict = xasprintf("%s is claimed by %s too", why.conflict->name, why.rival->id);
     if (!owned && (why.rival || why.holder)) {
         wait_for_person(m, t);
-        if (!t->pinned && publish_running(m, t) && publish_running(m, t)->state < PUBLICATION_TAGS)
+        if (!hold_pinned(m, t) && publish_running(m, t) &&
+            publish_running(m, t)->state < PUBLICATION_TAGS)
             running_goes_first(m, t);
     }
     if (!owned && why.rival)
@@ -410,8 +411,9 @@ static struct publication *return_target(struct model *m, const struct track *t,
 {
     if (!t->image || t->retired)
         return NULL;
-    if (t->pinned)
-        return hold_pinned(m, t);
+    struct publication *pinned = hold_pinned(m, t);
+    if (pinned)
+        return pinned;
     if (!track_published(t))
         return NULL;
     if ((t->deleted || t->dormant || t->out_of_bounds) && !held(m, t))

@@ -346,11 +346,12 @@ static bool slept_before(struct sim *s, const struct track *t)
 void inv10_held_tags_stay(struct sim *s, const struct track *t, const struct publication *p)
 {
     const struct publication *pinned = t->pinned ? publication_find(s->m, t->pinned) : NULL;
-    bool pin = pinned && children_equal(&pinned->child, &p->child);
+    bool here = pinned && str_eq(pinned->repository, p->repository); /* says nothing of another's */
+    bool pin = here && children_equal(&pinned->child, &p->child);
     bool promoted = t->promoted && t->promoted == p->build;
     if (frozen_or_held(s, t) && !pin && !promoted && !puts_back(s, t, p))
         sim_fail(s, __func__, "%s is held, and is published", t->id);
-    if (t->pinned && !pin)
+    if (here && !pin)
         sim_fail(s, __func__, "%s is pinned, and is published", t->id);
     if ((slept_before(s, t) || t->retired) && !is_return(s->m, t, p))
         sim_fail(s, __func__, "%s is not kept in date, and is published", t->id);

@@ -137,7 +137,13 @@ int command_hold(struct model *m, struct track *t, const struct command *c,
         return 0;
     }
     hold_put(m, t, c);
-    answer_set(a, true, "%s is held: it builds, and publishes nothing until it is released", t->id);
+    if (t->stopped)
+        answer_set(a, true,
+                   "%s is held, but is %s and not built; it publishes nothing until it is released",
+                   t->id, track_state_names[t->state]);
+    else
+        answer_set(a, true, "%s is held: it builds, and publishes nothing until it is released",
+                   t->id);
     return 0;
 }
 
@@ -177,8 +183,14 @@ int command_release(struct model *m, struct track *t, const struct command *c,
         return 0;
     }
     publication_reconsider(m, t->image->repository);
+    const char *away = model_repository(m, t->image->repository)->stopped;
     if (still)
         answer_set(a, true, "%s is released, but %s: %s", t->id, h.text, remedy);
+    else if (away && !t->stopped)
+        answer_set(a, true, "%s is released, but %s has stopped: %s (adopt or restore decides)",
+                   t->id, t->image->repository, away);
+    else if (t->state == TRACK_CONFLICT)
+        answer_set(a, true, "%s is released, but is in conflict: %s", t->id, t->reason.text);
     else if (nothing_to_publish(t))
         answer_set(a, true, "%s is released, but is %s: %s", t->id, track_state_names[t->state],
                    t->reason.text);

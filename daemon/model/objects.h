@@ -344,6 +344,8 @@ void retain_described(struct model *m, struct job *j, const struct wire_job *spe
  * NULL; borrowed until the next turn. */
 bool retain_child(struct model *m, struct track *t, enum platform p, const char *digest,
                   const char **ret_error);
+/* What the registry could not keep for the track is asked for now. Returns how many there are that waited. */
+int retain_retry_now(struct model *m, const struct track *t);
 /* Gives an index of the track a place. */
 void retain_index(struct model *m, struct track *t, const char *digest);
 /* The publication PUTs its index now: the name of its place, or NULL where it has none. */

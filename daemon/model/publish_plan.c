@@ -245,7 +245,8 @@ static void publish(struct model *m, struct track *t, int64_t build, childvec *c
     if (r->stopped) {
         if (t->current && t->current->id == build && !publish_running(m, t))
             wait_for_person(m, t);
-        track_state_set(m, t, TRACK_BLOCKED, REASON_REPOSITORY_STOPPED, "%s", r->stopped);
+        track_state_set(m, t, TRACK_BLOCKED, REASON_REPOSITORY_STOPPED,
+                        "%s; adopt or restore decides", r->stopped);
         return;
     }
     if (running && running_is_wanted(running, t, children, move)) {

@@ -14,8 +14,8 @@ static bool on_its_way(const struct slot *s, bool no_cache)
         return false;
     if (s->t->asked == REASON_REBUILD_ASKED)
         return true;
-    return b && build_active(b) && b->why_code == REASON_REBUILD_ASKED && s->job &&
-           job_under_way(s->job);
+    return b && b->state != BUILD_CANCELLED && b->why_code == REASON_REBUILD_ASKED && s->job &&
+           job_under_way(s->job); /* the build may have ended without an optional one */
 }
 
 static int rebuild_track(struct model *m, struct track *t, enum platform only, bool no_cache)

@@ -471,6 +471,22 @@ void retain_apply_farm(struct model *m)
     ask_some(m);
 }
 
+int retain_retry_now(struct model *m, const struct track *t)
+{
+    int n = 0;
+    VEC_FOREACH (&t->places, it) {
+        struct retention *r = *it;
+        if (!pending(r) || r->asked || r->retry_due <= m->mono ||
+            !str_eq(r->repository, t->image->repository))
+            continue;
+        r->retry_due = 0;
+        n++;
+    }
+    take_due(m);
+    ask_some(m);
+    return n;
+}
+
 void retain_timer(struct model *m)
 {
     take_due(m);

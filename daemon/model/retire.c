@@ -78,7 +78,14 @@ static int wake_platform(struct model *m, struct track *t, enum platform p,
     s->retired = false;
     model_touch(m, s);
     model_plan_later(m, t);
-    answer_set(a, true, "%s is built for %s again", t->id, s->platform_name);
+    if (s->wanted)
+        answer_set(a, true, "%s is built for %s again", t->id, s->platform_name);
+    else
+        answer_set(
+            a, true,
+            "%s of %s is retired no more, but farm.yaml does not name it: it is built once it "
+            "does",
+            s->platform_name, t->id);
     return 0;
 }
 

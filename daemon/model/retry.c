@@ -96,8 +96,8 @@ static int retry_publication(struct model *m, struct track *t)
 {
     struct repository *r = model_repository(m, t->image->repository);
     struct publication *pinned = hold_pinned(m, t);
-    int n =
-        r->running && str_eq(r->running->track_id, t->id) && publication_retry_now(m, r->running);
+    int n = retain_retry_now(m, t);
+    n += r->running && str_eq(r->running->track_id, t->id) && publication_retry_now(m, r->running);
     if (pinned && pinned->error) {
         str_replace(&pinned->error, NULL);
         model_touch(m, pinned);

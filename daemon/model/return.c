@@ -111,8 +111,10 @@ static int go_to(struct model *m, struct track *t, const struct command *c,
     hold_put(m, t, c);
     t->pinned = target->id;
     bool there = t->last && children_equal(&t->last->child, &target->child);
-    answer_set(a, true, "%s %s publication %" PRId64 " (%.19s) until it is released", t->id,
-               there ? "stays at" : "returns to, and stays at,", target->id, target->digest);
+    const char *away = model_repository(m, t->image->repository)->stopped;
+    answer_set(a, true, "%s %s publication %" PRId64 " (%.19s) until it is released%s%s", t->id,
+               there ? "stays at" : "returns to, and stays at,", target->id, target->digest,
+               away ? ", once adopt or restore has its repository go on: " : "", away ? away : "");
     return 0;
 }
 

@@ -195,9 +195,10 @@ static json_t *attention(struct model *m)
             attend(list, "source", s->url, reason_names[REASON_SOURCE_AWAY], s->error);
     }
     for (const struct repository *r = m->repositories; r; r = r->hh.next)
-        if (r->stopped)
-            attend(list, "repository", r->name, reason_names[REASON_REPOSITORY_STOPPED],
-                   r->stopped);
+        if (r->stopped) {
+            cleanup_free char *text = xasprintf("%s; adopt or restore decides", r->stopped);
+            attend(list, "repository", r->name, reason_names[REASON_REPOSITORY_STOPPED], text);
+        }
     for (const struct repository *r = m->repositories; r; r = r->hh.next)
         if (r->restoring)
             attend(list, "repository", r->name, reason_names[REASON_RESTORING],

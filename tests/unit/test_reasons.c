@@ -547,7 +547,7 @@ static const struct example {
     {its_tag_is_reserved, APP, "blocked", TRACK, "tag-conflict",
      "tag _sheaf: '_sheaf' begins with _sheaf, as the tags do that Sheaf keeps for itself"},
     {a_tag_names_what_nobody_knows, APP, "blocked", TRACK, "repository-stopped",
-     "tag latest names what we do not know"},
+     "tag latest names what we do not know; adopt or restore decides"},
     {what_it_returns_to_is_lost, APP, "blocked", TRACK, "child-missing",
      "publication 1 cannot be returned to: linux/amd64 is gone; choose another, or release"},
     {no_board_is_there, APP, "building", TRACK, "no-board",

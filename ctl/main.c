@@ -115,7 +115,8 @@ static const struct command commands[] = {
      TAKES_NO_CACHE | TAKES_PLATFORM | TAKES_DEPENDENTS | TAKES_REASON,
      "rebuild [--no-cache] [--with-dependents] [--platform P] TRACK|IMAGE",
      "build again though nothing has changed",
-     "  --no-cache      without the boards' layer caches\n"
+     "  --no-cache      without the boards' layer caches, and so whatever\n"
+     "                  follows until a rebuild without it\n"
      "  --with-dependents\n"
      "                  and everything that is built on it, in that order\n"
      "  --platform P    this platform only\n" REASON_HELP},

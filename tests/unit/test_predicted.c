@@ -8,6 +8,7 @@
 
 #define ARM64 "linux/arm64"
 #define OTHER "r.test/osf/other"
+#define MAIN  "base@main"
 #define HAND  "sha256:4242424242424242424242424242424242424242424242424242424242424242"
 
 static const char *const two_platforms[] = {"linux/amd64", ARM64, NULL};
@@ -69,11 +70,34 @@ static void of_base(struct world *w, enum command_verb verb, const char *says)
     answered(w, &(struct command){.verb = verb, .track = BASE}, says);
 }
 
+static void cancel(struct world *w)
+{
+    struct err err = ERR_INIT;
+    world_begin(w, 1);
+    assert_int_equal(model_on_cancel_build(w->m, track_find(w->m, BASE)->build, &err), 0);
+    world_end(w);
+}
+
 static void publish_to(struct world *w, const char *repository)
 {
     str_replace(&world_find_image(w, "base")->repository, repository);
     world_reload(w);
     world_settle(w, NULL);
+}
+
+/* What the board has to do for ARM64 fails, as often as it is tried; the rest succeeds. */
+static void arm64_fails(struct world *w)
+{
+    for (int i = 0; i < 3; i++) {
+        struct wire_poll_response got = world_poll(w, "one");
+        VEC_FOREACH (&got.leases, lease)
+            if (str_eq(lease->job.platform, ARM64))
+                world_fail(w, lease, WIRE_FAILURE_RECIPE);
+            else
+                world_succeed(w, lease, lease->job.key);
+        wire_poll_response_done(&got);
+        world_publish(w);
+    }
 }
 
 static size_t children(struct world *w)
@@ -211,7 +235,106 @@ static void test_commands_in_a_stopped_repository(void **state)
     world_done(&w);
 }
 
+/* It is given up; woken, what was built is published without a build. */
+static void test_retiring_before_the_first_tag(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_push(&w, BASES, "b2", NULL);
+    world_build(&w, "one", "base", "two");
+    world_retain(&w);
+    world_is(&w, BASE, "publishing", "publishing");
+    world_ask(&w, COMMAND_RETIRE, BASE);
+    world_settle(&w, NULL);
+    world_is(&w, BASE, "retired", "retired");
+    assert_int_equal(world_tag(&w, REPO, "latest"), 1);
+    world_ask(&w, COMMAND_WAKE, BASE);
+    assert_int_equal(world_settle(&w, NULL), 0);
+    assert_int_equal(world_tag(&w, REPO, "latest"), 3);
+    world_done(&w);
+}
+
+/* Also where its inputs were others in between; what a board had finished by then counts for nothing. */
+static void test_what_was_cancelled_and_comes_back(void **state)
+{
+    struct world w;
+    struct wire_poll_response got;
+    one_image(&w);
+    world_push(&w, BASES, "b2", NULL);
+    const struct wire_lease *lease = world_lease(&w, "one", "base", &got);
+    cancel(&w);
+    world_succeed(&w, lease, "two");
+    assert_int_equal(w.last_status, 200);
+    wire_poll_response_done(&got);
+    world_push(&w, BASES, "b1", NULL);
+    world_settle(&w, NULL);
+    world_is(&w, BASE, "published", "published");
+    world_push(&w, BASES, "b2", NULL);
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_is(&w, BASE, "cancelled", "cancelled");
+    world_ask(&w, COMMAND_RETRY, BASE);
+    assert_int_equal(world_settle(&w, NULL), 1);
+    world_is(&w, BASE, "published", "published");
+    world_done(&w);
+}
+
+/* It goes on for what follows, until a rebuild is asked for that is not so. */
+static void test_no_cache_is_for_what_follows_too(void **state)
+{
+    struct world w;
+    one_image(&w);
+    struct command c = {.verb = COMMAND_REBUILD, .track = BASE, .no_cache = true};
+    world_do(&w, &c);
+    world_settle(&w, NULL);
+    for (int no_cache = 1; no_cache >= 0; no_cache--) {
+        struct wire_poll_response got;
+        world_push(&w, BASES, no_cache ? "b2" : "b3", NULL);
+        struct wire_lease *lease = world_lease(&w, "one", "base", &got);
+        assert_int_equal(lease->job.no_cache, no_cache);
+        world_succeed(&w, lease, lease->job.key);
+        wire_poll_response_done(&got);
+        world_settle(&w, NULL);
+        world_ask(&w, COMMAND_REBUILD, BASE);
+        world_settle(&w, NULL);
+    }
+    world_done(&w);
+}
+
+/* Its base is not under way any more: it is built on what that published last. */
+static void test_a_base_that_is_retired_is_waited_for_no_more(void **state)
+{
+    struct world w;
+    world_base_and_app(&w);
+    world_push(&w, BASES, "b2", NULL);
+    world_push(&w, APPS, "a2", ON);
+    world_is(&w, APP, "waiting", "base-building");
+    world_ask(&w, COMMAND_RETIRE, BASE);
+    assert_int_equal(world_settle(&w, ON), 1);
+    world_is(&w, APP, "published", "published");
+    world_ask(&w, COMMAND_WAKE, BASE);
+    assert_int_equal(world_settle(&w, ON), 2);
+    world_done(&w);
+}
+
 /* ---- farm.yaml ---- */
+
+/* The tags change hands without a build, also in turn. */
+static void test_tags_that_two_images_swap(void **state)
+{
+    struct world w;
+    two_images(&w, "y");
+    cleanup_free char *x = xstrdup(world_tag_digest(&w, REPO, "x"));
+    cleanup_free char *y = xstrdup(world_tag_digest(&w, REPO, "y"));
+    retag(&w, "a", "y");
+    retag(&w, "b", "x");
+    world_reload(&w);
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_is(&w, "a@master", "published", "published");
+    world_is(&w, "b@master", "published", "published");
+    assert_string_equal(world_tag_digest(&w, REPO, "x"), y);
+    assert_string_equal(world_tag_digest(&w, REPO, "y"), x);
+    world_done(&w);
+}
 
 /* What was in conflict has the tag that its incumbent claims no more, but no hold is passed by. */
 static void test_a_conflict_that_farm_yaml_ends_in_a_freeze(void **state)
@@ -235,6 +358,115 @@ static void test_a_conflict_that_farm_yaml_ends_in_a_freeze(void **state)
     world_done(&w);
 }
 
+/* The same files under another ref are the same inputs: its tags name the index that they named. */
+static void test_a_branch_that_farm_yaml_renames(void **state)
+{
+    struct world w;
+    one_image(&w);
+    cleanup_free char *was = xstrdup(world_tag_digest(&w, REPO, "latest"));
+    str_replace(&world_find_image(&w, "base")->ref, "refs/heads/main");
+    world_reload(&w);
+    world_is(&w, BASE, "unknown", "not-configured");
+    world_see(&w, BASES, "refs/heads/main", "b1");
+    assert_int_equal(world_settle(&w, NULL), 0);
+    world_is(&w, MAIN, "published", "published");
+    assert_string_equal(world_tag_digest(&w, REPO, "latest"), was);
+    assert_string_equal(tag_find(w.m, REPO, "latest")->track_id, MAIN);
+    world_done(&w);
+}
+
+/* What an audit has found counts at once, and no more when `enforce` is gone before the first tag. */
+static void test_enforce_that_comes_and_goes(void **state)
+{
+    struct world w;
+    one_image(&w);
+    world_audited(&w, REPO, NULL);
+    assert_true(world_attention(&w, "tag-deleted"));
+    struct farm_image *image = world_find_image(&w, "base");
+    for (int i = 0; i < 2; i++) {
+        image->enforce = true;
+        world_reload(&w);
+        world_is(&w, BASE, "publishing", "publishing");
+        image->enforce = i;
+        world_reload(&w);
+        world_settle(&w, NULL);
+        world_is(&w, BASE, "published", "published");
+        assert_int_equal(world_tag(&w, REPO, "latest"), i ? 3 : 1);
+        assert_int_equal(world_attention(&w, "tag-deleted"), !i);
+    }
+    world_done(&w);
+}
+
+/* The others are published at once, with its last child; required again it is in the way again. */
+static void test_a_required_platform_that_becomes_optional(void **state)
+{
+    struct world w;
+    struct farm_image *image = two_of_them(&w, false);
+    world_push(&w, BASES, "b2", NULL);
+    arm64_fails(&w);
+    world_is(&w, BASE, "failed", "job-failed");
+    image->platforms.n--;
+    vec_push(&image->optional, PLATFORM_ARM64);
+    world_reload(&w);
+    world_settle(&w, NULL);
+    world_is(&w, BASE, "published", "published");
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    assert_int_equal(children(&w), 2);
+    image->optional.n--;
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    world_reload(&w);
+    world_is(&w, BASE, "failed", "job-failed");
+    world_done(&w);
+}
+
+/* One that runs already stays as it is: it counts from the next time. */
+static void test_a_deadline_that_farm_yaml_changes(void **state)
+{
+    struct world w;
+    struct farm_image *image = two_of_them(&w, true);
+    world_push(&w, BASES, "b2", NULL);
+    arm64_fails(&w);
+    image->deadline_ms = 10 * MINUTE;
+    world_reload(&w);
+    world_wait(&w, 30 * MINUTE);
+    assert_false(world_attention(&w, "stale"));
+    world_wait(&w, 30 * MINUTE);
+    assert_true(world_attention(&w, "stale"));
+    world_ask(&w, COMMAND_RETRY, BASE);
+    world_settle(&w, NULL);
+    assert_false(world_attention(&w, "stale"));
+    world_push(&w, BASES, "b3", NULL);
+    arm64_fails(&w);
+    world_wait(&w, 10 * MINUTE);
+    assert_true(world_attention(&w, "stale"));
+    world_done(&w);
+}
+
+/* What was being built is finished, and published without another build once farm.yaml opens the cycle. */
+static void test_a_cycle_that_comes_while_it_is_built(void **state)
+{
+    struct world w;
+    struct wire_poll_response got;
+    world_base_and_app(&w);
+    world_push(&w, APPS, "a2", ON);
+    const struct wire_lease *lease = world_lease(&w, "one", "app", &got);
+    struct farm_image *base = world_find_image(&w, "base");
+    str_replace(&base->builder, "r.test/osf/app:latest");
+    world_reload(&w);
+    world_succeed(&w, lease, "two");
+    wire_poll_response_done(&got);
+    world_settle(&w, ON);
+    world_is(&w, APP, "blocked", "base-cycle");
+    world_is(&w, BASE, "blocked", "base-cycle");
+    assert_int_equal(world_tag(&w, "r.test/osf/app", "latest"), 2);
+    free(steal_ptr(base->builder));
+    world_reload(&w);
+    assert_int_equal(world_settle(&w, ON), 0);
+    world_is(&w, APP, "published", "published");
+    assert_int_equal(world_tag(&w, "r.test/osf/app", "latest"), 3);
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,7 +476,17 @@ int main(void)
         cmocka_unit_test(test_holding_what_has_stopped),
         cmocka_unit_test(test_waking_a_platform_that_farm_yaml_does_not_name),
         cmocka_unit_test(test_commands_in_a_stopped_repository),
+        cmocka_unit_test(test_retiring_before_the_first_tag),
+        cmocka_unit_test(test_what_was_cancelled_and_comes_back),
+        cmocka_unit_test(test_no_cache_is_for_what_follows_too),
+        cmocka_unit_test(test_a_base_that_is_retired_is_waited_for_no_more),
+        cmocka_unit_test(test_tags_that_two_images_swap),
         cmocka_unit_test(test_a_conflict_that_farm_yaml_ends_in_a_freeze),
+        cmocka_unit_test(test_a_branch_that_farm_yaml_renames),
+        cmocka_unit_test(test_enforce_that_comes_and_goes),
+        cmocka_unit_test(test_a_required_platform_that_becomes_optional),
+        cmocka_unit_test(test_a_deadline_that_farm_yaml_changes),
+        cmocka_unit_test(test_a_cycle_that_comes_while_it_is_built),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

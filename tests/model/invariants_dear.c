@@ -437,6 +437,8 @@ static void inv03_what_waits_is_the_newest(struct sim *s, const struct track *t)
                  t->reason.code == REASON_REPOSITORY_STOPPED;
     if (!waits || cannot_be_built(t))
         return;
+    if (t->pinned && t->reason.code == REASON_REPOSITORY_STOPPED)
+        return; /* it is its return that waits, whatever the build does meanwhile */
     if (build_active(t->current) && t->current->state != BUILD_HELD)
         sim_fail(s, __func__, "%s waits for a person, and its build is %s", t->id,
                  build_state_names[t->current->state]);

@@ -167,8 +167,10 @@ void child_lost(struct model *m, struct track *t, const char *digest, const char
     mark(m, t, digest, true, error);
     retain_lost(m, t, digest); /* with a manifest that is deleted go its tags */
     model_plan_later(m, t);
-    /* What is not built is not built for this: it is found out again when the track is woken, or a person asks. */
-    if (!t->current || t->stopped || t->current->state == BUILD_CANCELLED)
+    /* What is not built is not built for this: it is found out again when the track is woken, or a person asks, or a build
+     * takes the place of one that was given up. */
+    if (!t->current || t->stopped || t->current->state == BUILD_CANCELLED ||
+        t->current->state == BUILD_SUPERSEDED)
         return;
     VEC_FOREACH (&t->current->jobs, bj) {
         struct job *j = (*bj)->job;

@@ -5,12 +5,14 @@
 #include "daemon/model/objects.h"
 #include "daemon/model/tagging.h"
 #include "tests/lib/model_commands.h"
+#include "tests/lib/model_steps.h"
 
 #define SOURCE "https://git.test/a.git"
 #define OTHER  "https://git.test/b.git"
 #define MASTER "refs/heads/master"
 #define TRACK  "base@master"
 #define REPO   "r.test/osf/base"
+#define DEBIAN "docker.io/library/debian"
 
 static const char *const both[] = {"linux/amd64", "linux/arm64", NULL};
 
@@ -688,6 +690,58 @@ static void test_an_unchanged_build_waits_until_it_is_kept(void **state)
     end(&w, &r);
 }
 
+/* An outside base has that manifest for the first `n` of both platforms. */
+static void base_has(struct world *w, struct registry *r, size_t n)
+{
+    char digest[DIGEST_SIZE], whole[DIGEST_SIZE];
+    digest_of("manifest", 8, digest);
+    digest_of(&n, sizeof(n), whole);
+    push(r, DEBIAN, digest);
+    put(r, DEBIAN, "12", digest);
+    const struct base_child children[] = {{PLATFORM_AMD64, digest}, {PLATFORM_ARM64, digest}};
+    world_begin(w, 1);
+    model_on_base(w->m, DEBIAN ":12", whole, children, n, false);
+    world_end(w);
+}
+
+/* Its build was given up, and nothing takes its place yet: nobody wants the job. The next build finds it out again. */
+static void test_what_is_lost_of_a_superseded_build_is_not_built_for_it(void **state)
+{
+    struct world w;
+    struct registry r = {0};
+    world_init(&w);
+    w.platforms = both;
+    struct farm_image *image = world_image(&w, "base", SOURCE, MASTER, NULL);
+    vec_push(&image->platforms, PLATFORM_ARM64);
+    start(&w);
+    world_see(&w, SOURCE, MASTER, "c1");
+    world_inspect(&w, "FROM debian:12\n");
+    base_has(&w, &r, 2);
+    struct wire_poll_response got = world_poll(&w, "one");
+    VEC_FOREACH (&got.leases, lease)
+        if (str_eq(lease->job.platform, "linux/amd64"))
+            world_succeed(&w, lease, "x"); /* and it is not there when it is to be kept */
+    wire_poll_response_done(&got);
+    run(&w, &r);
+    world_ask(&w, COMMAND_RETIRE, TRACK);
+    base_has(&w, &r, 1);
+    world_ask(&w, COMMAND_WAKE, TRACK);
+    assert_string_equal(world_track_state(&w, TRACK), "blocked");
+    world_wait(&w, 5000);
+    run(&w, &r);
+    const struct track *t = track_find(w.m, TRACK);
+    const struct job *j = t->slots[PLATFORM_AMD64]->job;
+    assert_int_equal(t->current->state, BUILD_SUPERSEDED);
+    assert_false(job_under_way(j));
+    base_has(&w, &r, 2);
+    finish(&w, &r, "base", NULL);
+    world_wait(&w, 5000);
+    run(&w, &r);
+    finish(&w, &r, "base", NULL);
+    assert_string_equal(world_track_state(&w, TRACK), "published");
+    end(&w, &r);
+}
+
 /* The names cannot be a user's: no template gives one. */
 static void test_the_names_are_reserved(void **state)
 {
@@ -724,6 +778,7 @@ int main(void)
         cmocka_unit_test(test_an_indexs_put_lands_late),
         cmocka_unit_test(test_a_child_that_is_lost_has_no_place),
         cmocka_unit_test(test_an_unchanged_build_waits_until_it_is_kept),
+        cmocka_unit_test(test_what_is_lost_of_a_superseded_build_is_not_built_for_it),
         cmocka_unit_test(test_the_names_are_reserved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

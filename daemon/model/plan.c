@@ -418,6 +418,20 @@ static void note_unread(struct model *m, struct track *t)
     t->unread = unread;
 }
 
+/* What it is waiting for, or blocked by, is newer than what its tags name by now: that build has ended. */
+static void end_published(struct model *m, struct track *t)
+{
+    struct build *b = t->current;
+    const struct publication *p =
+        b && b->state == BUILD_PUBLISHING ? publication_find(m, b->publication) : NULL;
+    if (!p || p->state != PUBLICATION_VERIFIED ||
+        (t->state != TRACK_WAITING && t->state != TRACK_BLOCKED))
+        return;
+    build_end(m, b, BUILD_PUBLISHED, REASON_PUBLISHED, "%s", "");
+    t->superseded = 0;
+    model_touch(m, t);
+}
+
 static void plan_track(struct model *m, struct track *t)
 {
     t->queued = t->lost_tag = false;
@@ -425,6 +439,7 @@ static void plan_track(struct model *m, struct track *t)
     bool cyclic = t->reason.code == REASON_BASE_CYCLE;
     int64_t edges = m->edges;
     decide(m, t);
+    end_published(m, t);
     bool cycle = t->reason.code == REASON_BASE_CYCLE;
     if (cyclic && (!cycle || m->edges != edges))
         plan_cycles(m);

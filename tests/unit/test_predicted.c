@@ -467,6 +467,33 @@ static void test_a_cycle_that_comes_while_it_is_built(void **state)
     world_done(&w);
 }
 
+/* Its publication has ended meanwhile, and so has the build: there is nothing left to cancel. */
+static void test_what_is_blocked_while_its_tags_move_has_published(void **state)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    one_image(&w);
+    world_push(&w, BASES, "b2", NULL);
+    world_build(&w, "one", "base", "two");
+    world_retain(&w);
+    world_step(&w); /* its tags move */
+    world_see(&w, BASES, WORLD_MASTER, "b3");
+    struct effect e = world_take(&w, EFFECT_INSPECT);
+    world_begin(&w, 1);
+    model_on_context(w.m, e.source, e.commit, e.path, e.dockerfile,
+                     &(struct context_facts){.exists = true, .error = "too large", .id = "x"});
+    world_end(&w);
+    effect_done(&e);
+    world_settle(&w, NULL);
+    world_is(&w, BASE, "blocked", "context-refused");
+    assert_int_equal(world_tag(&w, REPO, "latest"), 2);
+    assert_int_equal(track_find(w.m, BASE)->current->state, BUILD_PUBLISHED);
+    world_begin(&w, 1);
+    assert_int_equal(model_on_cancel_build(w.m, 2, &err), -EBUSY);
+    world_end(&w);
+    world_done(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_a_required_platform_that_becomes_optional),
         cmocka_unit_test(test_a_deadline_that_farm_yaml_changes),
         cmocka_unit_test(test_a_cycle_that_comes_while_it_is_built),
+        cmocka_unit_test(test_what_is_blocked_while_its_tags_move_has_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

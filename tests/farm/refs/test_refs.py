@@ -35,10 +35,10 @@ def counts(sheafd, track, commit):
     def there():
         found = sheafd.tracks().get(track, {})
         return found.get("commit") == commit and found["state"] == "building"
-    sheafd.wait(there, 30, f"{track} at {commit}")
+    sheafd.wait(there, 120, f"{track} at {commit}")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_branches(watched):
     """A fast-forward counts at once; a force-push and an orphan at the second sighting, an unsteady one later."""
     up, start = watched
@@ -62,7 +62,7 @@ def test_branches(watched):
     counts(sheafd, "app@master", orphan)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_forced_branch_that_is_pushed_to_before_every_look(watched):
     """What was pushed onto what the last look saw is the second sighting, over a restart too; a mirror that lags and
     catches up is none."""
@@ -83,7 +83,7 @@ def test_a_forced_branch_that_is_pushed_to_before_every_look(watched):
     counts(sheafd, "app@master", on)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_tags(watched):
     """Annotated tags are their commits; one that moves counts at the second sighting; one of a tree stops no other."""
     up, start = watched
@@ -99,7 +99,7 @@ def test_tags(watched):
     counts(sheafd, "app@v1.1.0", second)
     sheafd.poll(up)
     counts(sheafd, "app@v1.0.0", second)
-    sheafd.wait(lambda: sheafd.track("odd")["state"] == "blocked", 30, "the tag of a tree")
+    sheafd.wait(lambda: sheafd.track("odd")["state"] == "blocked", 120, "the tag of a tree")
     assert "refs/tags/odd is not a commit" in sheafd.track("odd")["reason"]["text"]
     # it moves, among others that do
     third = up.commit({"f": "2"})
@@ -115,7 +115,7 @@ def test_tags(watched):
     counts(sheafd, "odd@odd", third)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_head_alone(watched):
     """An upstream without branches, whose HEAD is a commit."""
     up, start = watched
@@ -132,7 +132,7 @@ def test_head_alone(watched):
     counts(sheafd, "app@HEAD", second)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_deleted_and_back(watched):
     up, start = watched
     first = up.commit(FILES)
@@ -144,14 +144,14 @@ def test_deleted_and_back(watched):
     sheafd.poll(up)
     assert sheafd.track("line@v1")["state"] == "building"
     sheafd.poll(up)
-    sheafd.wait(lambda: sheafd.track("line@v1")["state"] == "deleted", 30, "deleted")
+    sheafd.wait(lambda: sheafd.track("line@v1")["state"] == "deleted", 120, "deleted")
     back = up.commit({**FILES, "f": "1"}, branch="v1")
     sheafd.poll(up)
     sheafd.poll(up)
     counts(sheafd, "line@v1", back)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_emptied_while_nobody_looked(watched):
     """No refs where there were some is an error, after a restart as well; nothing is taken for deleted."""
     up, start = watched
@@ -163,31 +163,31 @@ def test_emptied_while_nobody_looked(watched):
     sheafd.start()
     for failures in (1, 2, 3):
         sheafd.poll(up)
-        sheafd.wait(lambda: source(sheafd)["failures"] >= failures, 30, "failing")
+        sheafd.wait(lambda: source(sheafd)["failures"] >= failures, 120, "failing")
     assert source(sheafd)["state"] == "failing" and "no refs" in source(sheafd)["error"]
     assert sheafd.track("app@master")["state"] == "building"
     up.git("update-ref", "refs/heads/master", first)
     sheafd.poll(up)
-    sheafd.wait(lambda: source(sheafd)["state"] == "ok" and source(sheafd)["failures"] == 0, 30, "back")
+    sheafd.wait(lambda: source(sheafd)["state"] == "ok" and source(sheafd)["failures"] == 0, 120, "back")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_away_and_back(watched):
     """Away at the start, empty, there, vanished, back."""
     up, start = watched
     os.rename(up.path, up.path + ".away")
     sheafd = start({"app": "refs/heads/master"})
-    sheafd.wait(lambda: source(sheafd)["state"] == "failing", 30, "away")
+    sheafd.wait(lambda: source(sheafd)["state"] == "failing", 120, "away")
     os.rename(up.path + ".away", up.path)
     sheafd.poll(up)
-    sheafd.wait(lambda: source(sheafd)["state"] == "ok", 30, "empty")
+    sheafd.wait(lambda: source(sheafd)["state"] == "ok", 120, "empty")
     assert sheafd.tracks() == {} and source(sheafd)["refs"] == 0
     first = up.commit(FILES)
     sheafd.poll(up)
     counts(sheafd, "app@master", first)
     os.rename(up.path, up.path + ".away")
     sheafd.poll(up)
-    sheafd.wait(lambda: source(sheafd)["state"] == "failing", 30, "vanished")
+    sheafd.wait(lambda: source(sheafd)["state"] == "failing", 120, "vanished")
     assert source(sheafd)["error"] and sheafd.track("app@master")["state"] == "building"
     os.rename(up.path + ".away", up.path)
     second = up.commit({"f": "1"})
@@ -196,7 +196,7 @@ def test_away_and_back(watched):
     assert source(sheafd)["error"] is None
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_another_source(watched):
     """farm.yaml names another upstream: nothing counts as deleted before that has been looked at, and it is followed then."""
     up, start = watched
@@ -208,16 +208,16 @@ def test_another_source(watched):
     sheafd.config["images"]["app"]["source"] = moved.url
     sheafd.configure(sheafd.config)
     sheafd.reload()
-    sheafd.wait(lambda: sheafd.track("app@master")["reason"]["code"] == "source-away", 30, "the other one is away")
+    sheafd.wait(lambda: sheafd.track("app@master")["reason"]["code"] == "source-away", 120, "the other one is away")
     sheafd.restart()
-    sheafd.wait(lambda: sheafd.track("app@master")["reason"]["code"] == "source-away", 30, "it is away still")
+    sheafd.wait(lambda: sheafd.track("app@master")["reason"]["code"] == "source-away", 120, "it is away still")
     os.rename(moved.path + ".away", moved.path)
     second = moved.commit({**FILES, "f": "1"})
     sheafd.poll(moved)
     counts(sheafd, "app@master", second)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_names_that_are_hostile(watched):
     """A server that advertises names which git itself refuses: they are not there, and the others are."""
     up, start = watched
@@ -226,7 +226,7 @@ def test_names_that_are_hostile(watched):
              "refs/tags/v1.0." + "5" * 5000, "refs/tags/v1.0.6~1", b"refs/tags/v1.0.7\xff", "refs/tags/v1.0.8"]
     with Advertiser(first, names) as server:
         sheafd = start({"app": "refs/tags/v*"}, source=server.url)
-        sheafd.wait(lambda: source(sheafd)["state"] not in ("new", "polling"), 30, "polled")
+        sheafd.wait(lambda: source(sheafd)["state"] not in ("new", "polling"), 120, "polled")
         assert source(sheafd)["state"] == "ok" and source(sheafd)["refs"] == 2, source(sheafd)
         assert set(sheafd.tracks()) == {"app@v1.0.0", "app@v1.0.8"}
 

@@ -11,7 +11,7 @@ def entry(url, **more):
     return {"source": url, "ref": "refs/heads/master", "tags": ["latest"], **more}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_every_transport(farm):
     registry, git = farm.registry(), farm.git()
     ups = {name: git.repo(name) for name in ("native", "web", "local", "ssh")}
@@ -37,7 +37,7 @@ def test_every_transport(farm):
     assert all(len(sheafd.builds(name)) == 2 for name in images)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_away_empty_and_deleted(farm):
     registry, git = farm.registry(), farm.git()
     good, empty = git.repo("good"), git.repo("empty")
@@ -48,8 +48,8 @@ def test_away_empty_and_deleted(farm):
         "good": entry(good.url), "empty": entry(empty.url), "away": entry(away),
         "line": {"source": good.url, "ref": "refs/heads/v*", "tags": ["$version"]}}})
     farm.agent(sheafd, "board")
-    sheafd.wait(lambda: (sheafd.track("good") or {}).get("state") == "published", 100, "good published")
-    sheafd.wait(lambda: "3.20" in registry.tags("osf/line"), 100, "line published")
+    sheafd.wait(lambda: (sheafd.track("good") or {}).get("state") == "published", 300, "good published")
+    sheafd.wait(lambda: "3.20" in registry.tags("osf/line"), 300, "line published")
 
     def polled():
         """The sources, while none is being looked at: what is away is looked at again every few seconds."""
@@ -62,7 +62,7 @@ def test_away_empty_and_deleted(farm):
     # An empty source that gets its first commit is built.
     empty.commit(shapes.base_files("1", platforms=["linux/amd64"]))
     sheafd.poll(empty)
-    sheafd.wait(lambda: (sheafd.track("empty") or {}).get("state") == "published", 100, "empty published")
+    sheafd.wait(lambda: (sheafd.track("empty") or {}).get("state") == "published", 300, "empty published")
 
     # A deleted ref stops its track at the second sighting; its tag stays.
     good.delete("refs/heads/v3.20")

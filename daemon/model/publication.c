@@ -352,12 +352,15 @@ static void drop_step(struct model *m, struct publication *p)
 
 void publication_abandon(struct model *m, struct publication *p, const char *why)
 {
+    bool moved = p->state >= PUBLICATION_TAGS;
     drop_step(m, p);
     str_replace(&p->error, why);
     move(m, p, PUBLICATION_ABANDONED);
     prune_later(m, track_find(m, p->track_id));
     retain_index_drop(m, p);
     leave_repository(m, p);
+    if (moved) /* some of what was to be put back may be */
+        audit_judge(m, model_repository(m, p->repository));
 }
 
 void publication_reconsider(struct model *m, const char *repository)

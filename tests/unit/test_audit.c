@@ -370,6 +370,37 @@ static void test_a_stopped_repository_puts_nothing_back(void **state)
     world_done(&w);
 }
 
+/* A deleted tag is put back when another, that is put with it, is found to be a stranger's: nothing is left to put back,
+ * whether the coordinator was started since or not. */
+static void test_what_was_put_back_before_the_stop_is_there(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct world w;
+        begin(&w)->enforce = true;
+        start(&w);
+        audit(&w, "latest-amd64", "");
+        struct effect e = world_take(&w, EFFECT_PUBLISH);
+        world_begin(&w, 1);
+        model_on_publication_step(w.m, e.publication, PUBLISH_INDEX);
+        world_end(&w);
+        effect_done(&e);
+        e = world_take(&w, EFFECT_PUBLISH);
+        world_begin(&w, 1);
+        model_on_publication_tag(w.m, e.publication, "latest-amd64");
+        model_on_publication_failed(w.m, e.publication, PUBLISH_TAGS, PUBLISH_FOREIGN,
+                                    PLATFORM_COUNT, "a stranger's", 0);
+        world_end(&w);
+        effect_done(&e);
+        if (restart)
+            world_restart(&w);
+        assert_null(tag(&w, "latest-amd64")->found);
+        assert_true(world_attention(&w, "repository-stopped"));
+        assert_false(tag(&w, "latest")->put_back);
+        world_is(&w, TRACK, "published", "published");
+        world_done(&w);
+    }
+}
+
 /* What a publication changed meanwhile is not judged by what was seen before. */
 static void test_an_audit_that_a_publication_overtook_is_repeated(void **state)
 {
@@ -564,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_restore_puts_ours_back),
         cmocka_unit_test(test_each_tag_is_put_back_to_what_it_named),
         cmocka_unit_test(test_a_stopped_repository_puts_nothing_back),
+        cmocka_unit_test(test_what_was_put_back_before_the_stop_is_there),
         cmocka_unit_test(test_an_audit_that_a_publication_overtook_is_repeated),
         cmocka_unit_test(test_one_that_is_asked_for_during_another_is_made),
         cmocka_unit_test(test_a_registry_that_is_away_is_asked_again),

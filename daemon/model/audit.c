@@ -180,11 +180,18 @@ void audit_judge(struct model *m, struct repository *r)
             r->putting_back = base_of(m, *tag)->put_back = true;
 }
 
+#define WHO_DECIDES "adopt or restore decides"
+
+char *repository_stopped_text(const struct repository *r)
+{
+    return xasprintf("%s; " WHO_DECIDES, r->stopped);
+}
+
 char *audit_text(struct model *m, struct tag *tag)
 {
     const struct repository *r = model_repository(m, tag->repository);
     const char *what = wanted_back(m, r, tag) ? "it is put back"
-                       : unknown(r, tag)      ? "adopt or restore decides"
+                       : unknown(r, tag)      ? WHO_DECIDES
                                          : "it is left there, since farm.yaml does not enforce";
     if (!*tag->found)
         return xasprintf("somebody deleted it, it should name %.19s; %s", tag->digest, what);

@@ -56,6 +56,15 @@ int command_not_built(const struct track *t, const char *platform, struct err *e
                    platform, strbuf_str(&built));
 }
 
+int command_repository_stopped(struct model *m, const struct track *t, struct err *err)
+{
+    const struct repository *r = model_repository(m, t->image->repository);
+    if (!r->stopped)
+        return 0;
+    return err_set(err, -EBUSY, "%s has stopped: %s (adopt or restore decides)", r->name,
+                   r->stopped);
+}
+
 int command_out_of_bounds(const struct track *t, struct err *err)
 {
     return err_set(err, -EBUSY, "%s: its version is outside versions: %s; change that in farm.yaml",

@@ -18,6 +18,9 @@ int command_platform(const struct command *c, const struct track *t, enum platfo
 int command_not_built(const struct track *t, const char *platform, struct err *err)
     __attribute__((warn_unused_result));
 
+/* -EBUSY where the track's repository has stopped, with who decides. */
+int command_repository_stopped(struct model *m, const struct track *t, struct err *err)
+    __attribute__((warn_unused_result));
 /* -EBUSY: its version is not built. */
 int command_out_of_bounds(const struct track *t, struct err *err)
     __attribute__((warn_unused_result));

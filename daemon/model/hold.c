@@ -27,10 +27,16 @@ bool held(struct model *m, const struct track *t)
     return t->held || (t->image && t->image->hold) || frozen(m);
 }
 
-struct publication *hold_pinned(const struct model *m, const struct track *t)
+struct publication *hold_pinned_in(const struct model *m, const struct track *t,
+                                   const char *repository)
 {
     struct publication *p = t->pinned ? publication_find(m, t->pinned) : NULL;
-    return p && t->image && str_eq(p->repository, t->image->repository) ? p : NULL;
+    return p && str_eq(p->repository, repository) ? p : NULL;
+}
+
+struct publication *hold_pinned(const struct model *m, const struct track *t)
+{
+    return t->image ? hold_pinned_in(m, t, t->image->repository) : NULL;
 }
 
 bool hold_lets_through(const struct track *t)
@@ -183,12 +189,12 @@ int command_release(struct model *m, struct track *t, const struct command *c,
         return 0;
     }
     publication_reconsider(m, t->image->repository);
-    const char *away = model_repository(m, t->image->repository)->stopped;
+    struct err away = ERR_INIT;
+    bool stopped = command_repository_stopped(m, t, &away) < 0;
     if (still)
         answer_set(a, true, "%s is released, but %s: %s", t->id, h.text, remedy);
-    else if (away && !t->stopped)
-        answer_set(a, true, "%s is released, but %s has stopped: %s (adopt or restore decides)",
-                   t->id, t->image->repository, away);
+    else if (stopped && !t->stopped)
+        answer_set(a, true, "%s is released, but %s", t->id, away.text);
     else if (t->state == TRACK_CONFLICT)
         answer_set(a, true, "%s is released, but is in conflict: %s", t->id, t->reason.text);
     else if (nothing_to_publish(t))

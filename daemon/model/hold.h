@@ -23,6 +23,9 @@ bool frozen(struct model *m);
 /* The publication that the track's tags stay at; NULL: none, no longer known, or of a repository to which its image is not
  * published now, which says nothing of the tags of this one. */
 struct publication *hold_pinned(const struct model *m, const struct track *t);
+/* The same of the tags in that repository, whether its image is published there now or not. */
+struct publication *hold_pinned_in(const struct model *m, const struct track *t,
+                                   const char *repository);
 /* Whether the hold lets the track's latest build through: a person promoted it. */
 bool hold_lets_through(const struct track *t);
 /* Gives up every publication that has not begun with its tags and that a hold forbids now. */

@@ -72,6 +72,11 @@ void track_recall(struct model *m, struct track *t);
 void track_add(struct model *m, struct track *t);
 /* Links a track to its image, ref, slots and tags, anew; all that was derived from them is forgotten. */
 void track_link(struct model *m, struct track *t);
+/* Called with one that is built on a track. Returns whether what is built on that is to be visited too. */
+typedef bool (*track_visit_fn)(struct model *m, struct track *t);
+/* Visits what is built on the track, however indirectly, but not itself; what may be reached by several ways perhaps more
+ * than once. */
+void track_walk_below(struct model *m, struct track *t, track_visit_fn visit);
 /* What is built on the track's tags looks again. */
 void track_tell_dependents(struct model *m, struct track *t);
 /* Replaces the track's edges to its bases by what its slots' pins say, if those were made anew. */

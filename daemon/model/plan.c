@@ -105,18 +105,11 @@ static void plan_cycles(struct model *m)
 }
 
 /* A track is in a cycle: whoever else is now in one is built on it, however indirectly. */
-static void plan_built_on(struct model *m, struct track *t)
+static bool plan_built_on(struct model *m, struct track *t)
 {
-    t->mark = m->visit;
-    VEC_FOREACH (&t->claims, n)
-        VEC_FOREACH (&(*n)->dependents, it) {
-            struct track *d = *it;
-            if (d->mark == m->visit)
-                continue;
-            if (d->reason.code != REASON_BASE_CYCLE)
-                model_plan_later(m, d);
-            plan_built_on(m, d);
-        }
+    if (t->reason.code != REASON_BASE_CYCLE)
+        model_plan_later(m, t);
+    return true;
 }
 
 bool track_under_way(struct model *m, const struct track *t)
@@ -443,10 +436,8 @@ static void plan_track(struct model *m, struct track *t)
     bool cycle = t->reason.code == REASON_BASE_CYCLE;
     if (cyclic && (!cycle || m->edges != edges))
         plan_cycles(m);
-    if (cycle && (!cyclic || m->edges != edges)) {
-        m->visit++;
-        plan_built_on(m, t);
-    }
+    if (cycle && (!cyclic || m->edges != edges))
+        track_walk_below(m, t, plan_built_on);
     if (!plan_return(m, t))
         plan_show_running(m, t);
     publish_waits_no_more(m, t);

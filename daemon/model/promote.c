@@ -53,10 +53,9 @@ int command_promote(struct model *m, struct track *t, const struct command *c,
         return err_set(err, -EBUSY, "%s has no finished build to promote: it is %s%s%s", t->id,
                        track_state_names[t->state], t->reason.text && *t->reason.text ? ": " : "",
                        t->reason.text ? t->reason.text : "");
-    const char *away = model_repository(m, t->image->repository)->stopped;
-    if (away)
-        return err_set(err, -EBUSY, "%s has stopped: %s (adopt or restore decides)",
-                       t->image->repository, away);
+    int r = command_repository_stopped(m, t, err);
+    if (r < 0)
+        return r;
     int taken = take_tags(m, t);
     bool waits = held(m, t) && (t->pinned || publish_pending(m, t));
     if (!taken && waits && hold_lets_through(t)) {

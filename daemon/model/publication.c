@@ -534,9 +534,8 @@ void model_on_publication_step(struct model *m, int64_t publication, enum publis
 static bool return_failed(struct model *m, const struct track *t, const struct publication *p,
                           const char *error)
 {
-    struct publication *target = t && t->pinned ? publication_find(m, t->pinned) : NULL;
-    if (!target || !str_eq(target->repository, p->repository) ||
-        !children_equal(&target->child, &p->child))
+    struct publication *target = t ? hold_pinned_in(m, t, p->repository) : NULL;
+    if (!target || !children_equal(&target->child, &p->child))
         return false;
     str_replace(&target->error, error);
     model_touch(m, target);

@@ -1,5 +1,6 @@
 /* Tags wanted: for each tag that a track owns, the index that it should point to, against the one that it points
  * to. Equal output decides that nothing ripples; it never decides that a tag need not move. */
+#include "daemon/model/audit.h"
 #include "daemon/model/hold.h"
 #include "daemon/model/objects.h"
 #include "daemon/model/owner.h"
@@ -245,8 +246,8 @@ static void publish(struct model *m, struct track *t, int64_t build, childvec *c
     if (r->stopped) {
         if (t->current && t->current->id == build && !publish_running(m, t))
             wait_for_person(m, t);
-        track_state_set(m, t, TRACK_BLOCKED, REASON_REPOSITORY_STOPPED,
-                        "%s; adopt or restore decides", r->stopped);
+        cleanup_free char *text = repository_stopped_text(r);
+        track_state_set(m, t, TRACK_BLOCKED, REASON_REPOSITORY_STOPPED, "%s", text);
         return;
     }
     if (running && running_is_wanted(running, t, children, move)) {

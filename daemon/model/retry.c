@@ -166,13 +166,11 @@ int command_retry(struct model *m, struct track *t, const struct command *c,
 {
     if (c->job)
         return retry_one(m, c->job, a, err);
-    const char *away = model_repository(m, t->image->repository)->stopped;
     int r = stopped(t, err);
+    if (r == 0)
+        r = command_repository_stopped(m, t, err);
     if (r < 0)
         return r;
-    if (away)
-        return err_set(err, -EBUSY, "%s has stopped: %s (adopt or restore decides)",
-                       t->image->repository, away);
     int n = retry_slots(m, t) + retry_jobs(m, t) + retry_publication(m, t);
     model_plan_later(m, t);
     if (n)

@@ -217,6 +217,21 @@ void track_ask(struct model *m, struct track *t, enum reason_code asked)
     model_touch(m, t);
 }
 
+static void walk_below(struct model *m, struct track *t, track_visit_fn visit)
+{
+    t->mark = m->visit;
+    VEC_FOREACH (&t->claims, n)
+        VEC_FOREACH (&(*n)->dependents, d)
+            if ((*d)->mark != m->visit && visit(m, *d))
+                walk_below(m, *d, visit);
+}
+
+void track_walk_below(struct model *m, struct track *t, track_visit_fn visit)
+{
+    m->visit++;
+    walk_below(m, t, visit);
+}
+
 void track_tell_dependents(struct model *m, struct track *t)
 {
     VEC_FOREACH (&t->claims, n)

@@ -196,7 +196,7 @@ static json_t *attention(struct model *m)
     }
     for (const struct repository *r = m->repositories; r; r = r->hh.next)
         if (r->stopped) {
-            cleanup_free char *text = xasprintf("%s; adopt or restore decides", r->stopped);
+            cleanup_free char *text = repository_stopped_text(r);
             attend(list, "repository", r->name, reason_names[REASON_REPOSITORY_STOPPED], text);
         }
     for (const struct repository *r = m->repositories; r; r = r->hh.next)

@@ -138,25 +138,16 @@ bool wait_passes(const struct track *t)
     return t->under_way || follows(t);
 }
 
-static void look_again_below(struct model *m, struct track *t)
+static bool look_again(struct model *m, struct track *t)
 {
-    t->mark = m->visit;
-    VEC_FOREACH (&t->claims, n)
-        VEC_FOREACH (&(*n)->dependents, it) {
-            struct track *d = *it;
-            if (d->mark == m->visit)
-                continue;
-            if (d->waits_for)
-                model_plan_later(m, d);
-            if (wait_passes(d))
-                look_again_below(m, d);
-        }
+    if (t->waits_for)
+        model_plan_later(m, t);
+    return wait_passes(t);
 }
 
 void wait_cut(struct model *m, struct track *t)
 {
-    m->visit++;
-    look_again_below(m, t);
+    track_walk_below(m, t, look_again);
 }
 
 void wait_forget(struct model *m, struct track *t)

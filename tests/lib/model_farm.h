@@ -20,5 +20,9 @@ void world_go(struct world *w);
 void world_base_alone(struct world *w);
 /* The base is pushed, and all that follows is built and published. */
 void world_publish_base(struct world *w, const char *commit);
+/* The base alone, of which b1 is published. */
+void world_base_published(struct world *w);
+/* The same for a second platform, linux/arm64, which is optional where that is said. Returns the image. */
+struct farm_image *world_base_of_two(struct world *w, bool optional);
 /* The base (b1) and the app on it (a1), both published. */
 void world_base_and_app(struct world *w);

@@ -117,6 +117,20 @@ void world_break(struct world *w, const char *board, const char *image, enum wir
     wire_poll_response_done(&got);
 }
 
+void world_break_platform(struct world *w, const char *platform, int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        struct wire_poll_response got = world_poll(w, "one");
+        VEC_FOREACH (&got.leases, lease)
+            if (str_eq(lease->job.platform, platform))
+                world_fail(w, lease, WIRE_FAILURE_RECIPE);
+            else
+                world_succeed(w, lease, lease->job.key);
+        wire_poll_response_done(&got);
+        world_publish(w);
+    }
+}
+
 bool world_agent_session(struct world *w, struct world_agent *a, const struct wire_lease *held)
 {
     struct wire_session_response answer;

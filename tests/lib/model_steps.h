@@ -33,6 +33,8 @@ struct wire_lease *world_lease(struct world *w, const char *board, const char *i
 void world_build(struct world *w, const char *board, const char *image, const char *content);
 /* The same; it fails. */
 void world_break(struct world *w, const char *board, const char *image, enum wire_failure kind);
+/* In each of so many rounds what the board "one" gets for `platform` fails, the rest succeeds, and what can be is published. */
+void world_break_platform(struct world *w, const char *platform, int rounds);
 /* An agent in its session. */
 struct world_agent {
     const char *name;

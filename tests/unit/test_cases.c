@@ -10,27 +10,6 @@
 
 static const char *const two_platforms[] = {"linux/amd64", ARM64, NULL};
 
-static void one_image(struct world *w)
-{
-    world_base(w);
-    world_go(w);
-    world_publish_base(w, "b1");
-}
-
-/* `base` for two platforms, of which the second is optional where that is said; b1 is published. */
-static struct farm_image *two_of_them(struct world *w, bool optional)
-{
-    struct farm_image *image = world_base(w);
-    if (optional)
-        vec_push(&image->optional, PLATFORM_ARM64);
-    else
-        vec_push(&image->platforms, PLATFORM_ARM64);
-    w->platforms = two_platforms;
-    world_go(w);
-    world_publish_base(w, "b1");
-    return image;
-}
-
 /* Tags v1, v2, … with `latest`; `refs` are published. */
 static struct farm_image *by_version(struct world *w, const char *const *refs)
 {
@@ -49,21 +28,6 @@ static struct farm_image *by_version(struct world *w, const char *const *refs)
 static size_t children(struct world *w)
 {
     return tag_find(w->m, REPO, "latest")->shown->child.n;
-}
-
-/* What the board has to do for ARM64 fails, as often as it is tried; the rest succeeds. */
-static void arm64_fails(struct world *w)
-{
-    for (int i = 0; i < 3; i++) {
-        struct wire_poll_response got = world_poll(w, "one");
-        VEC_FOREACH (&got.leases, lease)
-            if (str_eq(lease->job.platform, ARM64))
-                world_fail(w, lease, WIRE_FAILURE_RECIPE);
-            else
-                world_succeed(w, lease, lease->job.key);
-        wire_poll_response_done(&got);
-        world_publish(w);
-    }
 }
 
 static enum job_state job_state(struct world *w, enum platform p)
@@ -91,7 +55,7 @@ static void test_cancelling_one_platform(void **state)
     for (int optional = 0; optional < 2; optional++) {
         struct world w;
         struct err err = ERR_INIT;
-        two_of_them(&w, optional);
+        world_base_of_two(&w, optional);
         world_push(&w, BASES, "b2", NULL);
         world_begin(&w, 1);
         assert_int_equal(
@@ -116,7 +80,7 @@ static void test_cancelling_one_platform(void **state)
 static void test_newer_inputs_let_a_publication_go_on(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_push(&w, BASES, "b2", NULL);
     world_build(&w, "one", "base", "two");
     world_retain(&w);
@@ -157,7 +121,7 @@ static void test_promote_takes_latest_in_a_freeze(void **state)
 static void test_promote_and_newer_inputs(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_ask(&w, COMMAND_HOLD, BASE);
     world_push(&w, BASES, "b2", NULL);
     struct command c = {.verb = COMMAND_PROMOTE, .track = BASE};
@@ -177,7 +141,7 @@ static void test_promote_and_newer_inputs(void **state)
 static void test_a_return_to_an_index_with_a_retired_platform(void **state)
 {
     struct world w;
-    two_of_them(&w, false);
+    world_base_of_two(&w, false);
     struct command c = {.verb = COMMAND_RETIRE, .track = BASE, .platform = ARM64};
     world_do(&w, &c);
     world_settle(&w, NULL);
@@ -208,7 +172,7 @@ static void test_a_held_build_that_is_cancelled(void **state)
 {
     struct world w;
     struct err err = ERR_INIT;
-    one_image(&w);
+    world_base_published(&w);
     world_ask(&w, COMMAND_HOLD, BASE);
     world_publish_base(&w, "b2");
     world_begin(&w, 1);
@@ -227,7 +191,7 @@ static void test_a_held_build_that_is_cancelled(void **state)
 static void test_a_deleted_track_that_is_released_stays(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_publish_base(&w, "b2");
     for (int i = 0; i < 2; i++)
         world_see(&w, BASES, "refs/heads/another", "b2");
@@ -308,7 +272,7 @@ static void test_a_deleted_tag_and_the_next_build(void **state)
 {
     struct world w;
     struct err err = ERR_INIT;
-    one_image(&w);
+    world_base_published(&w);
     world_begin(&w, 1);
     assert_int_equal(model_on_audit(w.m, REPO, &err), 0);
     world_end(&w);
@@ -346,7 +310,7 @@ static void see_elsewhere(struct world *w, const char *commit)
 static void test_newer_inputs_that_cannot_be_built(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_push(&w, BASES, "b2", NULL);
     world_see(&w, BASES, WORLD_MASTER, "b3");
     struct effect e = world_take(&w, EFFECT_INSPECT);
@@ -426,7 +390,7 @@ static void test_a_new_required_platform_that_fails(void **state)
     world_publish_base(&w, "b1");
     vec_push(&image->platforms, PLATFORM_ARM64);
     world_reload(&w);
-    arm64_fails(&w);
+    world_break_platform(&w, ARM64, 3);
     world_is(&w, BASE, "published", "published");
     assert_int_equal(track_find(w.m, BASE)->current->state, BUILD_UNCHANGED);
     json_t *view = view_track(w.m, BASE);
@@ -435,13 +399,13 @@ static void test_a_new_required_platform_that_fails(void **state)
                         "job-failed");
     json_decref(view);
     world_push(&w, BASES, "b2", NULL);
-    arm64_fails(&w);
+    world_break_platform(&w, ARM64, 3);
     assert_int_equal(world_tag(&w, REPO, "latest"), 2);
     world_ask(&w, COMMAND_RETRY, BASE);
     world_settle(&w, NULL);
     assert_int_equal(children(&w), 2);
     world_push(&w, BASES, "b3", NULL);
-    arm64_fails(&w); /* now it gates */
+    world_break_platform(&w, ARM64, 3); /* now it gates */
     world_is(&w, BASE, "failed", "job-failed");
     world_done(&w);
 }

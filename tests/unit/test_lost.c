@@ -292,21 +292,6 @@ static void test_the_lost_child_of_a_dropped_platform_blocks(void **state)
 }
 
 /* An optional one gates nothing: it is left out until it has succeeded again, also after a restart. */
-/* A round of tries of which arm64 fails, and the other platform succeeds. */
-static void arm64_fails(struct world *w)
-{
-    for (int i = 0; i < 2; i++) {
-        struct wire_poll_response got = world_poll(w, "one");
-        VEC_FOREACH (&got.leases, lease)
-            if (str_eq(lease->job.platform, "linux/arm64"))
-                world_fail(w, lease, WIRE_FAILURE_RECIPE);
-            else
-                world_succeed(w, lease, lease->job.key);
-        wire_poll_response_done(&got);
-        world_publish(w);
-    }
-}
-
 static void test_the_lost_child_of_an_optional_platform_is_left_out(void **state)
 {
     struct world w;
@@ -315,7 +300,7 @@ static void test_the_lost_child_of_an_optional_platform_is_left_out(void **state
     start(&w, REFS(WORLD_MASTER));
     world_see(&w, SOURCE, WORLD_MASTER, "c2");
     world_inspect(&w, NULL);
-    arm64_fails(&w);
+    world_break_platform(&w, "linux/arm64", 2);
     assert_string_equal(platforms(&w), "linux/amd64 linux/arm64");
     lose(&w, TRACK, PLATFORM_ARM64);
     world_publish(&w);
@@ -339,7 +324,7 @@ static void test_the_lost_child_of_a_failed_rebuild_is_why(void **state)
     vec_push(&image->platforms, PLATFORM_ARM64);
     start(&w, REFS(WORLD_MASTER));
     world_ask(&w, COMMAND_REBUILD, TRACK);
-    arm64_fails(&w);
+    world_break_platform(&w, "linux/arm64", 2);
     world_is(&w, TRACK, "failed", "job-failed");
     assert_string_equal(world_text(&w, TRACK, "why", "code"), "rebuild-asked");
     lose(&w, TRACK, PLATFORM_AMD64);
@@ -391,16 +376,7 @@ static void fails_with_c2(struct world *w)
 {
     world_see(w, SOURCE, WORLD_MASTER, "c2");
     world_inspect(w, NULL);
-    for (int i = 0; i < 2; i++) {
-        struct wire_poll_response got = world_poll(w, "one");
-        VEC_FOREACH (&got.leases, lease)
-            if (str_eq(lease->job.platform, "linux/arm64"))
-                world_fail(w, lease, WIRE_FAILURE_RECIPE);
-            else
-                world_succeed(w, lease, lease->job.key);
-        wire_poll_response_done(&got);
-        world_publish(w);
-    }
+    world_break_platform(w, "linux/arm64", 2);
 }
 
 /* A rollback to what was before arm64 came; when it is released, its last good child is there as ever. */

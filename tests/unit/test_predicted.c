@@ -11,27 +11,6 @@
 #define MAIN  "base@main"
 #define HAND  "sha256:4242424242424242424242424242424242424242424242424242424242424242"
 
-static const char *const two_platforms[] = {"linux/amd64", ARM64, NULL};
-
-static void one_image(struct world *w)
-{
-    world_base(w);
-    world_go(w);
-    world_publish_base(w, "b1");
-}
-
-/* `base` for two platforms, of which the second is optional where that is said; b1 is published. */
-static struct farm_image *two_of_them(struct world *w, bool optional)
-{
-    struct farm_image *image = world_base(w);
-    vec_push(optional ? &image->optional : &image->platforms, PLATFORM_ARM64);
-    image->deadline_ms = HOUR;
-    w->platforms = two_platforms;
-    world_go(w);
-    world_publish_base(w, "b1");
-    return image;
-}
-
 /* The images `a` and `b`, published in one repository under the tags x and `of_b`. */
 static void two_images(struct world *w, const char *of_b)
 {
@@ -85,21 +64,6 @@ static void publish_to(struct world *w, const char *repository)
     world_settle(w, NULL);
 }
 
-/* What the board has to do for ARM64 fails, as often as it is tried; the rest succeeds. */
-static void arm64_fails(struct world *w)
-{
-    for (int i = 0; i < 3; i++) {
-        struct wire_poll_response got = world_poll(w, "one");
-        VEC_FOREACH (&got.leases, lease)
-            if (str_eq(lease->job.platform, ARM64))
-                world_fail(w, lease, WIRE_FAILURE_RECIPE);
-            else
-                world_succeed(w, lease, lease->job.key);
-        wire_poll_response_done(&got);
-        world_publish(w);
-    }
-}
-
 static size_t children(struct world *w)
 {
     return tag_find(w->m, REPO, "latest")->shown->child.n;
@@ -111,7 +75,7 @@ static size_t children(struct world *w)
 static void test_a_pin_of_another_repository(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_publish_base(&w, "b2");
     publish_to(&w, OTHER);
     publish_to(&w, REPO);
@@ -136,7 +100,7 @@ static void test_a_pin_of_another_repository(void **state)
 static void test_an_optional_rebuild_is_asked_for_once(void **state)
 {
     struct world w;
-    two_of_them(&w, true);
+    world_base_of_two(&w, true);
     struct command c = {.verb = COMMAND_REBUILD, .track = BASE, .platform = ARM64};
     assert_true(world_do(&w, &c));
     world_is(&w, BASE, "published", "published");
@@ -149,7 +113,7 @@ static void test_an_optional_rebuild_is_asked_for_once(void **state)
 static void test_retry_of_what_the_registry_could_not_keep(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_push(&w, BASES, "b2", NULL);
     world_build(&w, "one", "base", "two");
     struct effect e = world_take(&w, EFFECT_RETAIN);
@@ -173,7 +137,7 @@ static void test_retry_of_what_the_registry_could_not_keep(void **state)
 static void test_holding_what_has_stopped(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_ask(&w, COMMAND_RETIRE, BASE);
     of_base(&w, COMMAND_HOLD,
             "base@master is held, but is retired and not built; it publishes nothing until it is "
@@ -187,7 +151,7 @@ static void test_holding_what_has_stopped(void **state)
 static void test_waking_a_platform_that_farm_yaml_does_not_name(void **state)
 {
     struct world w;
-    struct farm_image *image = two_of_them(&w, false);
+    struct farm_image *image = world_base_of_two(&w, false);
     struct command c = {.verb = COMMAND_RETIRE, .track = BASE, .platform = ARM64};
     world_do(&w, &c);
     image->platforms.n--;
@@ -211,7 +175,7 @@ static void test_commands_in_a_stopped_repository(void **state)
 {
     struct world w;
     struct err err = ERR_INIT;
-    one_image(&w);
+    world_base_published(&w);
     world_publish_base(&w, "b2");
     world_audited(&w, REPO, HAND);
     world_ask(&w, COMMAND_HOLD, BASE);
@@ -239,7 +203,7 @@ static void test_commands_in_a_stopped_repository(void **state)
 static void test_retiring_before_the_first_tag(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_push(&w, BASES, "b2", NULL);
     world_build(&w, "one", "base", "two");
     world_retain(&w);
@@ -259,7 +223,7 @@ static void test_what_was_cancelled_and_comes_back(void **state)
 {
     struct world w;
     struct wire_poll_response got;
-    one_image(&w);
+    world_base_published(&w);
     world_push(&w, BASES, "b2", NULL);
     const struct wire_lease *lease = world_lease(&w, "one", "base", &got);
     cancel(&w);
@@ -282,7 +246,7 @@ static void test_what_was_cancelled_and_comes_back(void **state)
 static void test_no_cache_is_for_what_follows_too(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     struct command c = {.verb = COMMAND_REBUILD, .track = BASE, .no_cache = true};
     world_do(&w, &c);
     world_settle(&w, NULL);
@@ -362,7 +326,7 @@ static void test_a_conflict_that_farm_yaml_ends_in_a_freeze(void **state)
 static void test_a_branch_that_farm_yaml_renames(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     cleanup_free char *was = xstrdup(world_tag_digest(&w, REPO, "latest"));
     str_replace(&world_find_image(&w, "base")->ref, "refs/heads/main");
     world_reload(&w);
@@ -379,7 +343,7 @@ static void test_a_branch_that_farm_yaml_renames(void **state)
 static void test_enforce_that_comes_and_goes(void **state)
 {
     struct world w;
-    one_image(&w);
+    world_base_published(&w);
     world_audited(&w, REPO, NULL);
     assert_true(world_attention(&w, "tag-deleted"));
     struct farm_image *image = world_find_image(&w, "base");
@@ -401,9 +365,9 @@ static void test_enforce_that_comes_and_goes(void **state)
 static void test_a_required_platform_that_becomes_optional(void **state)
 {
     struct world w;
-    struct farm_image *image = two_of_them(&w, false);
+    struct farm_image *image = world_base_of_two(&w, false);
     world_push(&w, BASES, "b2", NULL);
-    arm64_fails(&w);
+    world_break_platform(&w, ARM64, 3);
     world_is(&w, BASE, "failed", "job-failed");
     image->platforms.n--;
     vec_push(&image->optional, PLATFORM_ARM64);
@@ -423,9 +387,11 @@ static void test_a_required_platform_that_becomes_optional(void **state)
 static void test_a_deadline_that_farm_yaml_changes(void **state)
 {
     struct world w;
-    struct farm_image *image = two_of_them(&w, true);
+    struct farm_image *image = world_base_of_two(&w, true);
+    image->deadline_ms = HOUR;
+    world_reload(&w);
     world_push(&w, BASES, "b2", NULL);
-    arm64_fails(&w);
+    world_break_platform(&w, ARM64, 3);
     image->deadline_ms = 10 * MINUTE;
     world_reload(&w);
     world_wait(&w, 30 * MINUTE);
@@ -436,7 +402,7 @@ static void test_a_deadline_that_farm_yaml_changes(void **state)
     world_settle(&w, NULL);
     assert_false(world_attention(&w, "stale"));
     world_push(&w, BASES, "b3", NULL);
-    arm64_fails(&w);
+    world_break_platform(&w, ARM64, 3);
     world_wait(&w, 10 * MINUTE);
     assert_true(world_attention(&w, "stale"));
     world_done(&w);
@@ -472,7 +438,7 @@ static void test_what_is_blocked_while_its_tags_move_has_published(void **state)
 {
     struct world w;
     struct err err = ERR_INIT;
-    one_image(&w);
+    world_base_published(&w);
     world_push(&w, BASES, "b2", NULL);
     world_build(&w, "one", "base", "two");
     world_retain(&w);

@@ -18,10 +18,11 @@ _given = set()  # ports, which are not given again
 
 def free_port():
     """A TCP port on loopback that nobody listens on. Not one of those that the kernel gives to clients and to who binds port
-    0: such a port may be somebody else's when who asked for this one binds it, or while its server is down in between."""
+    0: such a port may be somebody else's when who asked for this one binds it, or while its server is down in between. Nor
+    10080, which browsers refuse."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
         first, last = map(int, f.read().split())
-    spare = range(10000, first) if first > 20000 else range(last + 1, 65536) or range(10000, 65536)
+    spare = range(10081, first) if first > 20000 else range(last + 1, 65536) or range(10081, 65536)
     while True:
         port = random.choice(spare)
         if port in _given:
